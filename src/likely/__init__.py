@@ -1,0 +1,44 @@
+"""likely: learns how likely things are, and makes more of them.
+
+    import likely
+
+    patients = likely.fit("patients.csv")
+    patients.sample(1000)
+
+Names are imported on first use, so that `import likely` and `likely --help` stay instant.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from likely.errors import LikelyError as LikelyError
+    from likely.generator import Generator as Generator
+    from likely.generator import fit as fit
+    from likely.generator import load as load
+
+__version__ = "0.1.0"
+
+_WHERE = {
+    "fit": "likely.generator",
+    "load": "likely.generator",
+    "Generator": "likely.generator",
+    "LikelyError": "likely.errors",
+    "data": "",
+}
+
+__all__ = ["Generator", "LikelyError", "__version__", "data", "fit", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'likely' has no attribute {name!r}")
+    if not _WHERE[name]:
+        return import_module(f"likely.{name}")
+    return getattr(import_module(_WHERE[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,1 @@
+"""Applications: a recipe and one module each."""

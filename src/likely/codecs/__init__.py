@@ -1,0 +1,1 @@
+"""Codecs: one modality a module. Raw items <-> tensors of a space."""

@@ -1,0 +1,1 @@
+"""Evaluation: is it true, varied, valid, new and private?"""

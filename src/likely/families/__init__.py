@@ -1,0 +1,1 @@
+"""Families: one kind of model a module."""

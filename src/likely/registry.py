@@ -1,0 +1,61 @@
+"""Names -> parts. One table to grep; import happens at look-up; other packages join by entry point on a miss.
+
+A line maps a name to "module:Class". Entry points are looked for in the group `likely.KIND`
+(`likely.codec`, `likely.family`, `likely.app`) and only when the table has no such name.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import entry_points
+from types import ModuleType
+from typing import Any
+
+from likely.errors import MissingExtra, UnknownName
+
+TABLES: dict[str, dict[str, str]] = {
+    "codec": {
+        "table": "likely.codecs.table:Table",
+    },
+    "family": {
+        "trees": "likely.families.trees:Trees",
+        "masked": "likely.families.masked:Masked",
+        "exact": "likely.families.exact:Exact",
+    },
+    "app": {},
+}
+
+# package -> extra that installs it
+EXTRAS: dict[str, str] = {
+    "pandas": "pandas",
+    "pyarrow": "arrow",
+}
+
+
+def names(kind: str) -> list[str]:
+    """All names of a kind, ours first, then those of installed packages."""
+    own = list(TABLES[kind])
+    return own + [point.name for point in entry_points(group=f"likely.{kind}") if point.name not in own]
+
+
+def get(kind: str, name: str) -> Any:
+    """The class called `name`. Raises UnknownName with the nearest name."""
+    target = TABLES[kind].get(name)
+    if target is None:
+        for point in entry_points(group=f"likely.{kind}"):
+            if point.name == name:
+                return point.load()
+        raise UnknownName(kind, name, names(kind))
+    module, _, attribute = target.partition(":")
+    return getattr(import_module(module), attribute)
+
+
+def require(package: str, doing: str) -> ModuleType:
+    """An optional package, or an error that says how to install it; `doing` is what it is needed for."""
+    try:
+        return import_module(package)
+    except ModuleNotFoundError as error:
+        # A bug inside an installed package must not read as "not installed".
+        if error.name != package.partition(".")[0]:
+            raise
+        raise MissingExtra(doing, package, EXTRAS.get(package, package)) from error
