@@ -335,10 +335,10 @@ def _segments(
         left[1] = last + (int(min(room, left[2] / 2)) if grid else min(room, left[2] / 2))
         right[0] = first - (int(min(room, right[2] / 2)) if grid else min(room, right[2] / 2))
     if groups:
-        # A spike beyond the outermost group is already a safe end: only the ends of the whole axis are fitted,
-        # but fitting both costs nothing and keeps single rows out of the edges.
-        edges[-1][1] = max(_end(groups[-1][0], groups[-1][1], grid), edges[-1][0])
-        edges[0][0] = min(-_end(-groups[0][0][::-1], groups[0][1][::-1], grid), edges[0][1])
+        top, bottom = groups[-1], groups[0]
+        edges[-1][1] = max(_beyond(_end(top[0], top[1], grid), top[0], spikes, grid), edges[-1][0])
+        low = -_beyond(_end(-bottom[0][::-1], bottom[1][::-1], grid), -bottom[0][::-1], -spikes[::-1], grid)
+        edges[0][0] = min(low, edges[0][1])
     lo: list[Any] = []
     hi: list[Any] = []
     weight: list[float] = []
@@ -354,6 +354,14 @@ def _segments(
             weight.append(share * float(size))
             owner.append(pool)
     return np.array(lo, dtype), np.array(hi, dtype), np.maximum(np.array(weight), 1e-9), np.array(owner, np.int64)
+
+
+def _beyond(end: Any, values: Values, spikes: Values, grid: bool) -> Any:
+    """The end, or a little beyond the last spike below the highest value: else its rows would read as that spike."""
+    inside = spikes[(spikes < values[-1]) & (spikes >= values[0])]
+    if not len(inside) or end > inside[-1]:
+        return end
+    return inside[-1] + 1 if grid else inside[-1] + (values[-1] - inside[-1]) / 2
 
 
 def _cut(a: Any, b: Any, spikes: Values, grid: bool) -> list[tuple[Any, Any]]:

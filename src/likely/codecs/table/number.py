@@ -11,14 +11,14 @@ float32 is 0.10000000149, and nobody meant that.
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from likely.codecs.table.bins import Bins, Values
-from likely.codecs.table.column import Codes, Column, Floats, Wish
+from likely.codecs.table.column import Floats
 from likely.codecs.table.ordered import Ordered
 from likely.codecs.table.state import dict_of, flag_of, real_of, whole_of
 from likely.errors import ArtifactError, DataError
@@ -141,6 +141,14 @@ class Number(Ordered):
     def unit(self) -> float:
         return 1.0 if self.places is not None else self.tall
 
+    def allowed(self, value: Any) -> bool:
+        return self.places != 0 or float(value) % 1 == 0
+
+    def native(self, value: Any) -> Any:
+        if self.dtype.is_integer():
+            return round(float(value)) if not isinstance(value, int) else value
+        return Decimal(str(value).strip()) if isinstance(self.dtype, pl.Decimal) else float(value)
+
     # ----------------------------------------------------------------------------------------------- people
 
     def wanted(self) -> str:
@@ -167,10 +175,10 @@ class Number(Ordered):
         return words + (", heavy tail" if self._heavy(lo, hi) else "")
 
     def _heavy(self, lo: Values, hi: Values) -> bool:
-        """Whether the upper end lies more than ten middle spreads above the median."""
+        """Whether the upper end lies more than eight times as far above the median as 95% of the values do."""
         level = self.bins.share.cumsum() / max(self.bins.share.sum(), 1e-9)
-        q25, q50, q75 = (float(lo[min(np.searchsorted(level, q), len(lo) - 1)]) for q in (0.25, 0.5, 0.75))
-        return bool(float(hi[-1]) / 10 - q50 / 10 > (q75 - q25) > 0)
+        q50, q95 = (float(hi[min(np.searchsorted(level, q), len(hi) - 1)]) for q in (0.5, 0.95))
+        return bool(float(hi[-1]) / 8 - q50 / 8 > q95 - q50 > 0)
 
     # ------------------------------------------------------------------------------------------------- keep
 

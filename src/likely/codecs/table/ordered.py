@@ -99,12 +99,13 @@ class Ordered(Column):
 
     def span(self) -> str:
         """The known range in words."""
-        return f"{self.show(float(self.bins.lo[0]))}..{self.show(float(self.bins.hi[-1]))}"
+        lo, hi = self.reach()[:2]
+        return f"{self.show(lo)}..{self.show(hi)}"
 
     # ----------------------------------------------------------------------------------------------- wishes
 
     def parse(self, value: Any) -> Wish:
-        if value is None or (isinstance(value, float) and np.isnan(value)):
+        if value is None or value != value:  # NaN, NaT
             return Wish("missing", missing=True)
         if isinstance(value, list | set | frozenset):
             return self._union(str(value), [self.parse(item) for item in value])
@@ -122,16 +123,14 @@ class Ordered(Column):
                 low, _, high = text.partition("..")
                 return self._range(text, low.strip() or None, high.strip() or None)
         tick = self._tick(value)
-        if self.bins.grid and self.integral() and abs(tick - round(tick)) > 1e-6 and self.scale()[0] >= 1:
-            slope, start = self.scale()
-            if (tick * slope + start) % 1:
-                raise ConditionError(f"Column {self.name!r} wants {self.wanted()}, {str(value)[:80]!r} was given.")
+        if not self.allowed(value):
+            raise ConditionError(f"Column {self.name!r} wants {self.wanted()}, {str(value)[:80]!r} was given.")
         wish = Wish(str(value), intervals=((tick, tick),), exact=self.native(value))
         return self._possible(wish)
 
-    def integral(self) -> bool:
-        """Whether the column holds whole numbers only."""
-        return False
+    def allowed(self, value: Any) -> bool:
+        """Whether the column's type can hold a value that has a tick."""
+        return True
 
     def native(self, value: Any) -> Any:
         """The value to give back to the letter for a raw value or a typed text."""
@@ -146,7 +145,7 @@ class Ordered(Column):
         except (ValueError, TypeError, OverflowError) as error:
             raise ConditionError(
                 f"Column {self.name!r} wants {self.wanted()}, a range such as {self.span()} or a set such as "
-                f"{self.show(float(self.bins.lo[0]))}|{self.show(float(self.bins.hi[-1]))}; "
+                f"{self.span().replace('..', '|')}; "
                 f"{str(value)[:80]!r} was given."
             ) from error
 
@@ -170,10 +169,7 @@ class Ordered(Column):
 
     def _possible(self, wish: Wish) -> Wish:
         """The wish, or a ConditionError where no training value was anywhere near it."""
-        lo, hi = float(self.bins.lo[0]), float(self.bins.hi[-1])
-        # The fitted ends lie a little inside the rows they come from: allow one end segment more.
-        low = lo - (float(self.bins.hi[0]) - lo)
-        high = hi + (hi - float(self.bins.lo[-1]))
+        lo, hi, low, high = self.reach()
         a, b = wish.intervals[0]
         if b < low or a > high:
             raise ConditionError(
@@ -181,6 +177,14 @@ class Ordered(Column):
                 f"Ask for a value inside {self.span()}."
             )
         return wish
+
+    def reach(self) -> tuple[float, float, float, float]:
+        """Lowest and highest known tick, and how far below and above a wish may still go.
+
+        The fitted ends lie a little inside the rows they come from, hence one end segment more.
+        """
+        lo, hi = float(self.bins.lo[0]), float(self.bins.hi[-1])
+        return lo, hi, lo - (float(self.bins.hi[0]) - lo), hi + (hi - float(self.bins.lo[-1]))
 
     def evidence(self, wish: Wish) -> list[Floats | None]:
         if not wish.intervals:

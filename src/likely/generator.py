@@ -1,0 +1,383 @@
+"""The generator: one codec and one family joined. What the user holds.
+
+    gen = likely.fit(data)              learn P(X)
+    gen.sample(1000, given={...})       more like it; conditions hold in every row
+    gen.fill(rows)                      complete what is missing
+    gen.surprise(rows)                  nats; larger = stranger
+    gen.report()                        true? varied? valid? new? private?
+    gen.save(path), likely.load(path)
+
+Letters: n items asked for, B items at once, D variables.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from likely import __version__, artifact, registry
+from likely.choice import Choice, choose
+from likely.core import Batch, Budget, Codec, Completion, Conditional, Density, Family, Known, Listener, Progress
+from likely.errors import ArtifactError, ConstraintError, DataError, LikelyError, NotFitted, OptionError, Unsupported
+from likely.evaluate.report import Report
+from likely.evaluate.table import evaluate_table
+from likely.train import loop
+from likely.train.log import bar
+
+CHUNK = 25_000  # items made at once: memory stays flat for any n
+TRIES = 50  # rounds of drawing again what breaks a constraint that no construction can hold
+THIN = 0.02  # share of rows with too few effective draws from which a proposal network pays
+
+
+@dataclass
+class Evidence:
+    """The real items behind a fit, kept in memory for the report and never saved."""
+
+    train: Any
+    control: Any
+
+
+@dataclass
+class Generator:
+    """A fitted codec and family. Make one with `likely.fit` or `likely.load`."""
+
+    codec: Codec[Any]
+    family: Family[Any]
+    card: dict[str, Any]
+    evidence: Evidence | None = None
+    notes: list[str] = field(default_factory=list)  # what the last call has to say about its result
+    _rng: torch.Generator = field(default_factory=torch.Generator, repr=False)
+    _proposal: Family[Any] | None = field(default=None, repr=False)
+
+    def __str__(self) -> str:
+        return f"{self.card['family']['name']} over {self.card['codec']['name']}, learned from {self.card['rows']:,} rows"
+
+    # ------------------------------------------------------------------------------------------- sampling
+
+    def sample(
+        self, n: int, *, given: Mapping[str, Any] | None = None, temperature: float = 1.0, seed: int | None = None
+    ) -> Any:
+        """n items in the type that came in; `given` holds in every one of them.
+
+        `given` maps a column to a value, a set or list of values, or a range (low, high) with None for an open end.
+        A temperature below 1 draws more typical items, above 1 more unusual ones. Without a seed, each call
+        goes on where the last one ended. Raises ConditionError where no item can meet the wish.
+        """
+        parts = list(self.stream(n, given=given, temperature=temperature, seed=seed))
+        return self.codec.give(_join(parts))
+
+    def stream(
+        self,
+        n: int,
+        *,
+        given: Mapping[str, Any] | None = None,
+        temperature: float = 1.0,
+        seed: int | None = None,
+        listen: Listener | None = None,
+    ) -> Iterator[Any]:
+        """The same as `sample` in pieces of the codec's own collection (a polars DataFrame), at constant memory."""
+        if not isinstance(n, int | np.integer) or n < 1:
+            raise OptionError(f"n is {n!r}; ask for 1 row or more.")
+        if not 0.05 <= temperature <= 20:
+            raise OptionError(f"temperature is {temperature!r}; it goes from 0.05 (typical) over 1 (true) to 20 (wild).")
+        self.notes = []
+        rng = self._stream(seed)
+        known = self.codec.condition(given) if given else None
+        redrawn, low = 0, []
+        for start in range(0, n, CHUNK):
+            size = min(CHUNK, n - start)
+            items, ess = self._draw(size, known, given, temperature, rng)
+            bad = self.codec.rejects(items)
+            for _ in range(TRIES):
+                if not bad.any():
+                    break
+                redrawn += int(bad.sum())
+                again, _ = self._draw(int(bad.sum()), known, given, temperature, rng)
+                items = self.codec.replace(items, bad, again)
+                bad = self.codec.rejects(items)
+            if bad.any():
+                raise ConstraintError(
+                    f"{int(bad.sum())} of {size} rows still break a constraint after {TRIES} draws: "
+                    "what the constraint asks for hardly occurs in the data. " + "; ".join(self.codec.promises())
+                )
+            low.append(ess)
+            if listen:
+                listen(Progress("sampling", (start + size) / n))
+            yield items
+        if redrawn:
+            self.notes.append(f"{redrawn:,} rows were drawn again to meet constraints that only redrawing can hold.")
+        self._note_ess(np.concatenate(low))
+
+    def fill(self, items: Any, *, seed: int | None = None) -> Any:
+        """Items with their holes (None, NaN, absent columns) completed; what is there stays as it is."""
+        self.notes = []
+        frame = self.codec.read(items)
+        if len(frame) == 0:
+            raise DataError("No rows to fill: the table is empty.")
+        rng = self._stream(seed)
+        parts, low = [], []
+        for start in range(0, len(frame), CHUNK):
+            part = frame[start : start + CHUNK]
+            completion = self._complete(self.codec.partial(part), 1.0, rng)
+            parts.append(self.codec.decode(completion.x, rng=rng, within=part))
+            low.append(completion.ess.numpy())
+        self._note_ess(np.concatenate(low))
+        return self.codec.give(_join(parts))
+
+    def _draw(
+        self, n: int, known: Known | None, given: Mapping[str, Any] | None, temperature: float, rng: torch.Generator
+    ) -> tuple[Any, np.ndarray]:
+        if known is None:
+            x = self.family.sample(n, rng=rng, temperature=temperature, grammar=self.codec.grammar)
+            ess = np.full(n, np.inf)
+        else:
+            completion = self._complete(_repeat(known, n), temperature, rng)
+            x, ess = completion.x, completion.ess.numpy()
+        return self.codec.decode(x, rng=rng, within=given), ess
+
+    def _complete(self, known: Known, temperature: float, rng: torch.Generator) -> Completion:
+        if not isinstance(self.family, Conditional):
+            raise Unsupported(
+                f"{self.card['family']['name']!r} cannot complete what is given. Families that can: trees, masked, exact."
+            )
+        grammar = self.codec.grammar
+        done = self.family.complete(known, rng=rng, temperature=temperature, grammar=grammar, proposal=self._proposal)
+        thin = int((done.ess < getattr(self.family.config, "enough", 0.0)).sum())
+        if thin < max(20, THIN * len(done.ess)) or self._proposal is not None or not hasattr(self.family, "distils"):
+            return done
+        self._proposal = self._distil(str(self.family.distils))
+        return self.family.complete(known, rng=rng, temperature=temperature, grammar=grammar, proposal=self._proposal)
+
+    def _distil(self, name: str) -> Family[Any]:
+        """A network that learns from this model's own samples (no data needed) to propose rows for rare conditions."""
+        proposal: Family[Any] = registry.get("family", name)(self.codec.space)
+        rng = torch.Generator().manual_seed(int(self.card["seed"]))
+        x = self.family.sample(min(20_000, max(4_000, 2 * int(self.card["rows"]))), rng=rng)
+        loop.fit(proposal, Batch(x), Budget(minutes=0.5), seed=int(self.card["seed"]))
+        self.notes.append("Some conditions are rare: a proposal network was learned from the model's own samples.")
+        return proposal
+
+    def _stream(self, seed: int | None) -> torch.Generator:
+        return self._rng if seed is None else torch.Generator().manual_seed(_seed(seed))
+
+    def _note_ess(self, ess: np.ndarray) -> None:
+        weighted = ess[np.isfinite(ess)]
+        if len(weighted):
+            thin = int((weighted < getattr(self.family.config, "enough", 0.0)).sum())
+            self.notes.append(
+                f"{len(weighted):,} rows were chosen among weighted draws: effective number {np.median(weighted):.0f} "
+                f"(median), {weighted.min():.1f} (lowest)"
+                + (f"; {thin:,} rows are approximate, their condition is rare." if thin else ".")
+            )
+
+    # -------------------------------------------------------------------------------------------- density
+
+    def surprise(self, items: Any, *, each: bool = False) -> Any:
+        """How strange items are: (B,) nats, larger = stranger; with `each`, a mapping column -> (B,)."""
+        self.notes = []
+        if not isinstance(self.family, Density):
+            raise Unsupported(
+                f"{self.card['family']['name']!r} gives no likelihood. Families that do: trees, masked, exact."
+            )
+        frame = self.codec.read(items)
+        if len(frame) == 0:
+            raise DataError("No rows to score: the table is empty.")
+        parts = []
+        for start in range(0, len(frame), CHUNK):
+            part = frame[start : start + CHUNK]
+            parts.append(self.codec.volume(part) - self.family.log_probs(self.codec.encode(part)))
+        nats = torch.cat(parts).numpy()
+        if not each:
+            return nats.sum(1)
+        names = self.codec.cells
+        return {name: nats[:, [i for i, cell in enumerate(names) if cell == name]].sum(1) for name in dict.fromkeys(names)}
+
+    # --------------------------------------------------------------------------------------------- report
+
+    def report(
+        self, holdout: Any = None, *, train: Any = None, n: int | None = None, target: str | None = None,
+        listen: Listener | None = None,
+    ) -> Report:  # fmt: skip
+        """The report card: n made items beside real ones, with a ceiling and a floor.
+
+        Without arguments: the control rows that `fit` set aside, or the report that the file holds. A `holdout` of your
+        own must be rows the model never saw; privacy is measured only where the rows learned from are at hand.
+        """
+        if holdout is None and train is None and self.evidence is None:
+            if self.card.get("report"):
+                return Report.from_dict(self.card["report"])
+            raise NotFitted(
+                "This file holds no report and no data. Give rows the model never saw: report(holdout), or "
+                "likely report MODEL --holdout new.csv; or call report() before save()."
+            )
+        own = self.evidence
+        learned = self.codec.read(train) if train is not None else own.train if own else None
+        fresh = self.codec.read(holdout) if holdout is not None else own.control if own else None
+        if fresh is None or len(fresh) == 0:
+            raise OptionError(
+                "There are no control rows to compare with: the table was too small, or fit was called with control=0. "
+                "Give rows the model never saw: report(holdout)."
+            )
+        n = n or (len(learned) if learned is not None else len(fresh))
+        made = _join(list(self.stream(n, seed=int(self.card["seed"]) + 1)))
+        report = evaluate_table(
+            learned, fresh, made, target=target or self.card.get("target"), check=self.codec.check,
+            seed=int(self.card["seed"]), listen=listen, about=self._about(),
+        )  # fmt: skip
+        if holdout is None and train is None:
+            self.card["report"] = report.to_dict()
+        return report
+
+    def _about(self) -> dict[str, Any]:
+        card = self.card
+        return {
+            "model": card["family"]["name"], "why": card["choice"], "privacy": card["privacy"], "seed": card["seed"],
+            "rows learned from": card["rows"], "library": f"likely {card['library']}",
+        }  # fmt: skip
+
+    # ----------------------------------------------------------------------------------------------- file
+
+    def save(self, path: str | Path) -> Path:
+        """Write one file, all or nothing; the rows learned from are not in it."""
+        path = Path(path)
+        artifact.write(path, self.card, self.family.tensors())
+        return path
+
+
+def fit(
+    data: Any,
+    *,
+    codec: str | Codec[Any] | None = None,
+    family: str | Family[Any] | None = None,
+    target: str | None = None,
+    privacy: str = "balanced",
+    columns: Mapping[str, str] | None = None,
+    constraints: list[Any] | None = None,
+    control: float = 0.1,
+    minutes: float | None = None,
+    seed: int = 0,
+    progress: bool | Listener = True,
+    checkpoint: str | Path | None = None,
+    **options: Any,
+) -> Generator:
+    """Learn the distribution of `data`: a table (DataFrame, list of dicts, path).
+
+    codec, family       names of the registry; inferred where None. `options` are fields of the family's Config.
+    target              a column people will predict: it is learned last, from all others.
+    privacy             "faithful", "balanced" or "private": how much truth to give for privacy.
+    columns             what a column is, where the inference is wrong: {"zip": "category"}.
+    constraints         what must hold in every row: ["start <= end", "total = a + b"].
+    control             share of rows set aside, never learned from, for the report card.
+    minutes             wall time to spend at most; None = what the family needs.
+    progress            a progress bar on standard error, or your own function of `Progress`.
+    checkpoint          a folder or file to resume from (families that learn by gradients).
+    """
+    seed = _seed(seed)
+    if minutes is not None and not minutes > 0:
+        raise OptionError(f"minutes is {minutes!r}; give more than 0, or None to take what is needed.")
+    if not 0 <= control <= 0.5:
+        raise OptionError(f"control is {control!r}; it is the share of rows set aside for the report: 0 to 0.5.")
+    with nullcontext(progress) if callable(progress) else bar() if progress else nullcontext(None) as listen:
+        if listen:
+            listen(Progress("reading", 0.0))
+        coder = _codec(codec, target, privacy, columns, constraints)
+        items = coder.read(data)
+        learned, aside = _split(len(items), control, seed)
+        coder = coder.fit(items[learned])
+        batch = coder.encode(items[learned])
+        choice = choose(family, coder.space, len(learned), minutes, privacy, options)
+        model = choice.family
+        rng = torch.Generator().manual_seed(seed)
+        budget = Budget(minutes=minutes)
+        if model.objectives():
+            where = Path(checkpoint) if checkpoint else None
+            loop.fit(model, batch, budget, seed=seed, listen=listen, checkpoint=where)
+        else:
+            model.fit(batch, budget, rng=rng, listen=listen)
+    card = _card(coder, choice, seed, items, len(learned), target, privacy)
+    evidence = Evidence(items[learned], items[aside])
+    return Generator(coder, model, card, evidence, [choice.reason], torch.Generator().manual_seed(seed + 1))
+
+
+def load(path: str | Path) -> Generator:
+    """A generator from its file. Raises ArtifactError where the file is no model, damaged or newer than this version."""
+    card, tensors = artifact.read(path)
+    try:
+        codec = registry.get("codec", card["codec"]["name"])().load(card["codec"]["state"])
+        cls = registry.get("family", card["family"]["name"])
+        model = cls(codec.space, None, cls.configure(card["family"]["config"])).restore(tensors)
+        int(card["seed"]), int(card["rows"]), str(card["choice"]), str(card["privacy"]), str(card["library"])
+        if card.get("report"):
+            Report.from_dict(card["report"])
+    except LikelyError as error:
+        raise error if isinstance(error, ArtifactError) else ArtifactError(f"{str(path)!r}: {error}") from error
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError, OverflowError) as error:
+        raise ArtifactError(f"{str(path)!r} is damaged: its card does not fit together ({str(error)[:100]}).") from error
+    return Generator(codec, model, card, None, [], torch.Generator().manual_seed(int(card["seed"]) + 1))
+
+
+# ------------------------------------------------------------------------------------------------------ parts
+
+
+def _codec(
+    codec: str | Codec[Any] | None, target: str | None, privacy: str,
+    columns: Mapping[str, str] | None, constraints: list[Any] | None,
+) -> Codec[Any]:  # fmt: skip
+    if codec is not None and not isinstance(codec, str):
+        if target or columns or constraints:
+            raise OptionError("target, columns and constraints belong to the codec you made: give them to it instead.")
+        return codec
+    made: Codec[Any] = registry.get("codec", codec or "table")(
+        target=target, columns=columns, constraints=constraints, privacy=privacy
+    )
+    return made
+
+
+def _split(n: int, control: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows to learn from and control rows (at most 5,000; none of a table under 200 rows), both in their own order."""
+    aside = min(5_000, int(n * control)) if n >= 200 else 0
+    order = np.random.default_rng(seed).permutation(n)
+    return np.sort(order[aside:]), np.sort(order[:aside])
+
+
+def _card(
+    codec: Codec[Any], choice: Choice, seed: int, items: Any, rows: int, target: str | None, privacy: str
+) -> dict[str, Any]:
+    return {
+        "library": __version__,
+        "codec": {"name": codec.name, "state": codec.state()},
+        "family": {"name": choice.name, "config": choice.config},
+        "choice": choice.reason,
+        "seed": seed,
+        "rows": rows,
+        "target": target,
+        "privacy": privacy,
+        "data": hashlib.sha256(codec.encode(items).x.numpy().tobytes()).hexdigest(),
+        "report": None,
+    }
+
+
+def _repeat(known: Known, n: int) -> Known:
+    soft = {j: w.expand(n, -1) for j, w in known.soft.items()} if known.soft else None
+    return Known(known.x.expand(n, -1), known.mask.expand(n, -1), soft)
+
+
+def _join(parts: list[Any]) -> Any:
+    if len(parts) == 1:
+        return parts[0]
+    if isinstance(parts[0], list):
+        return [item for part in parts for item in part]
+    return type(parts[0])().vstack(parts[0]) if False else _stack(parts)
+
+
+def _seed(seed: int) -> int:
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**63:
+        raise OptionError(f"seed is {seed!r}; it is a whole number from 0 to 2**63 - 1.")
+    return int(seed)
