@@ -5,7 +5,7 @@
     patients = likely.fit("patients.csv")
     patients.sample(1000)
 
-Names are imported on first use, so that `import likely` and `likely --help` stay instant.
+Names and modules are imported on first use, so that `import likely` and `likely --help` stay instant.
 """
 
 from __future__ import annotations
@@ -14,6 +14,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from likely import data as data
+    from likely import generator as generator
+    from likely import grid as grid
+    from likely import output as output
+    from likely import testing as testing
     from likely.errors import LikelyError as LikelyError
     from likely.generator import Generator as Generator
     from likely.generator import fit as fit
@@ -21,23 +26,23 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_WHERE = {
+_NAMES = {
     "fit": "likely.generator",
     "load": "likely.generator",
     "Generator": "likely.generator",
     "LikelyError": "likely.errors",
-    "data": "",
 }
+_MODULES = {"data", "generator", "grid", "output", "testing"}
 
 __all__ = ["Generator", "LikelyError", "__version__", "data", "fit", "load"]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _WHERE:
-        raise AttributeError(f"module 'likely' has no attribute {name!r}")
-    if not _WHERE[name]:
+    if name in _NAMES:
+        return getattr(import_module(_NAMES[name]), name)
+    if name in _MODULES:
         return import_module(f"likely.{name}")
-    return getattr(import_module(_WHERE[name]), name)
+    raise AttributeError(f"module 'likely' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

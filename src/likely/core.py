@@ -184,23 +184,35 @@ class Grammar(Protocol):
 class Codec(Protocol[Items]):
     """One modality: a collection of raw items (a DataFrame, a list of strings) <-> tensors of a space.
 
-    Knows nothing of models and holds no weights. `state` is plain JSON and restores the codec by `load`.
+    Knows nothing of models and holds no weights. `read` takes what a user may hand in and gives the codec's own
+    collection, which has a length and can be indexed by rows; `give` turns such a collection into the type that
+    `read` first met. All else works on the codec's own collection. `state` is plain JSON; `load` takes it back.
     """
 
+    name: ClassVar[str]  # in the registry
+    cells: list[str]  # the part of an item (a column) that each variable belongs to
     grammar: Grammar | None
 
     @property
     def space(self) -> Space: ...
+    def read(self, items: Any) -> Items: ...
+    def give(self, items: Items) -> Any: ...
     def fit(self, items: Items) -> Self: ...
     def encode(self, items: Items) -> Batch: ...
-    def decode(self, x: Tensor, mask: Tensor | None = None, *, rng: torch.Generator, within: Any = None) -> Items:
+    def decode(
+        self, x: Tensor, mask: Tensor | None = None, *, rng: torch.Generator, within: Any = None, start: int = 0
+    ) -> Items:
         """Tensors back to items. `within` is the wish or the items with holes that `condition` or
-        `partial` were asked about: what it decides is kept to the letter."""
+        `partial` were asked about: what it decides is kept to the letter. `start` items were made before."""
 
     def partial(self, items: Items) -> Known: ...  # items with holes (None / NaN), or prompts
     def condition(self, given: Mapping[str, Any]) -> Known: ...  # one wish for all items: B = 1
     def volume(self, items: Items) -> Tensor: ...  # (B, D) nats a code leaves open: log width of a bin
     def check(self, items: Items) -> list[list[str]]: ...  # an item: reasons it is invalid; [] = valid
+    def join(self, parts: Sequence[Items]) -> Items: ...  # one collection of several
+    def rejects(self, items: Items) -> np.ndarray: ...  # (B,) true = must be drawn again: no construction can hold it
+    def replace(self, items: Items, mask: np.ndarray, others: Items) -> Items: ...  # others where the mask is true
+    def promises(self) -> list[str]: ...  # how each constraint is held, in words
     def features(self, items: Items) -> np.ndarray: ...  # (B, F) float: what distances between items mean here
     def render(self, items: Items) -> Rendering: ...
     def state(self) -> dict[str, Any]: ...
@@ -222,6 +234,11 @@ class Family(nn.Module, ABC, Generic[S]):
         self.space: S = space
         self.given = given
         self.config: Any = config if config is not None else type(self).Config()
+
+    @classmethod
+    def setting(cls, privacy: str) -> Any:
+        """The Config for "faithful", "balanced" or "private": how much truth to give for privacy."""
+        return cls.Config()
 
     def objectives(self) -> list[Objective]:
         """What gradient descent lowers: one objective unless overridden (a GAN has two)."""

@@ -71,7 +71,7 @@ class Generator:
         goes on where the last one ended. Raises ConditionError where no item can meet the wish.
         """
         parts = list(self.stream(n, given=given, temperature=temperature, seed=seed))
-        return self.codec.give(_join(parts))
+        return self.codec.give(self.codec.join(parts))
 
     def stream(
         self,
@@ -129,7 +129,7 @@ class Generator:
             parts.append(self.codec.decode(completion.x, rng=rng, within=part))
             low.append(completion.ess.numpy())
         self._note_ess(np.concatenate(low))
-        return self.codec.give(_join(parts))
+        return self.codec.give(self.codec.join(parts))
 
     def _draw(
         self, n: int, known: Known | None, given: Mapping[str, Any] | None, temperature: float, rng: torch.Generator
@@ -226,7 +226,7 @@ class Generator:
                 "Give rows the model never saw: report(holdout)."
             )
         n = n or (len(learned) if learned is not None else len(fresh))
-        made = _join(list(self.stream(n, seed=int(self.card["seed"]) + 1)))
+        made = self.codec.join(list(self.stream(n, seed=int(self.card["seed"]) + 1)))
         report = evaluate_table(
             learned, fresh, made, target=target or self.card.get("target"), check=self.codec.check,
             seed=int(self.card["seed"]), listen=listen, about=self._about(),
@@ -367,14 +367,6 @@ def _card(
 def _repeat(known: Known, n: int) -> Known:
     soft = {j: w.expand(n, -1) for j, w in known.soft.items()} if known.soft else None
     return Known(known.x.expand(n, -1), known.mask.expand(n, -1), soft)
-
-
-def _join(parts: list[Any]) -> Any:
-    if len(parts) == 1:
-        return parts[0]
-    if isinstance(parts[0], list):
-        return [item for part in parts for item in part]
-    return type(parts[0])().vstack(parts[0]) if False else _stack(parts)
 
 
 def _seed(seed: int) -> int:

@@ -11,9 +11,9 @@ from likely.codecs.table.form import Field
 from likely.registry import require
 
 PLAIN = (
-    "null bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float double halffloat string large_string "
-    "string_view date32[day] date64[ms]"
-).split()
+    *("null", "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
+    *("float", "double", "halffloat", "string", "large_string", "string_view", "date32[day]", "date64[ms]"),
+)
 TIMED = re.compile(r"(timestamp|duration|time32|time64)\[(s|ms|us|ns)(?:, tz=([\w/+:\-]{1,60}))?\]")
 DECIMAL = re.compile(r"decimal(32|64|128|256)\((\d{1,2}), (\d{1,2})\)")
 CODED = re.compile(r"dictionary<values=([\w\[\]]+), indices=(u?int(?:8|16|32|64)), ordered=([01])>")

@@ -22,6 +22,7 @@ Shape letters: B values, K codes, S segments.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Self
 
 import numpy as np
@@ -129,9 +130,7 @@ class Bins:
 
     # ------------------------------------------------------------------------------------------------- draw
 
-    def draw(
-        self, codes: Ints, rng: np.random.Generator, lo: Values | None = None, hi: Values | None = None
-    ) -> Values:
+    def draw(self, codes: Ints, rng: np.random.Generator, lo: Values | None = None, hi: Values | None = None) -> Values:
         """Values (B,) from codes (B,), within [lo, hi] (B,) where given.
 
         Where a code has nothing inside the bounds the bounds win: the value nearest to the code is taken.
@@ -153,7 +152,7 @@ class Bins:
             segment[rows] = own[at]
         a, b = np.maximum(self.lo[segment], low), np.minimum(self.hi[segment], high)
         placed = self._place(segment, u, np.minimum(a, b), b)
-        return np.where(a <= b, placed, np.minimum(np.maximum(self.lo[segment], low), high))
+        return np.asarray(np.where(a <= b, placed, np.minimum(np.maximum(self.lo[segment], low), high)))
 
     def _choose(self, codes: Ints, u: Floats) -> Ints:
         """A segment (B,) of each code by weight: segments of code c fill (c, c + 1] of one cumulative axis."""
@@ -172,15 +171,13 @@ class Bins:
         logs = self._logs(segment) & (lo > 0)
         with np.errstate(over="ignore"):
             span = hi.astype(np.float64) + one - lo.astype(np.float64)
-        if self.grid:
-            made = lo + np.floor(u * span).astype(np.int64)
-        else:
-            made = lo * (1 - u) + hi * u  # never overflows where hi - lo does
+        # On reals in a form that never overflows where hi - lo does.
+        made: Values = lo + np.floor(u * span).astype(np.int64) if self.grid else lo * (1 - u) + hi * u
         if logs.any():
             a, b = np.log(lo[logs].astype(np.float64)), np.log(hi[logs].astype(np.float64) + one)
             curve = np.exp(a + u[logs] * (b - a))
             made[logs] = np.floor(curve).astype(np.int64) if self.grid else curve
-        return np.clip(made, lo, hi)
+        return np.asarray(np.clip(made, lo, hi))
 
     def _logs(self, segment: Ints) -> NDArray[np.bool_]:
         lo, hi = self.lo[segment].astype(np.float64), self.hi[segment].astype(np.float64)
@@ -200,7 +197,7 @@ class Bins:
         part = np.where(logs, curved, straight)
         # A point of a real axis has no width, yet a spike lies wholly inside a range that holds it.
         part = np.where(b == a, (low <= high).astype(np.float64), part)
-        return np.nan_to_num(np.clip(np.where(low <= high, part, 0.0), 0.0, 1.0))
+        return np.asarray(np.nan_to_num(np.clip(np.where(low <= high, part, 0.0), 0.0, 1.0)))
 
     def admit(self, intervals: list[tuple[float, float]]) -> Floats:
         """The part (K,) in [0, 1] of each code inside the union of disjoint intervals [lo, hi].
@@ -232,7 +229,7 @@ class Bins:
             inside = np.clip(values.astype(np.float64), lo, hi)
             size = np.where(logs, inside / unit * np.log((hi + one) / np.where(logs, lo, 1.0)), size)
         open_ = np.log(np.maximum(np.nan_to_num(size, posinf=1e300), 1.0)) - np.log(self.weight[segment])
-        return open_ + self.beyond(values)
+        return np.asarray(open_ + self.beyond(values))
 
     def beyond(self, values: Values) -> Floats:
         """The extra nats (B,) of values outside the known range, 0 inside it."""
@@ -253,7 +250,7 @@ class Bins:
         with np.errstate(all="ignore"):
             inside = np.clip((values.astype(np.float64) / 2 - a / 2) / (b / 2 - a / 2), 0, 1)
         inside = np.where(b > a, np.nan_to_num(inside), 0.5)
-        return np.clip(below[codes] + inside * self.share[codes] / max(self.share.sum(), 1e-9), 0, 1)
+        return np.asarray(np.clip(below[codes] + inside * self.share[codes] / max(self.share.sum(), 1e-9), 0, 1))
 
     # ------------------------------------------------------------------------------------------------- keep
 
@@ -329,7 +326,7 @@ def _segments(
     for values, counts, _, _ in groups:
         spacing = float(values[-1]) / max(counts.sum() - 1, 1) - float(values[0]) / max(counts.sum() - 1, 1)
         edges.append([values[0], values[-1], spacing])
-    for left, right in zip(edges, edges[1:], strict=False):
+    for left, right in pairwise(edges):
         last, first = left[1], right[0]
         room = (int(first) - int(last) - 1) // 2 if grid else (first / 2 - last / 2) * 0.98
         left[1] = last + (int(min(room, left[2] / 2)) if grid else min(room, left[2] / 2))

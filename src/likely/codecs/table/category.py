@@ -67,7 +67,7 @@ class Category(Column):
     def _shape(self) -> tuple[tuple[int, ...], tuple[bool, ...]]:
         return (len(self.levels) + self.rare,), (False,)
 
-    def _usual(self) -> tuple[int, ...]:
+    def usual(self) -> tuple[int, ...]:
         return (0,)
 
     def _encode(self, values: pl.Series) -> Codes:
@@ -203,7 +203,7 @@ class Constant(Column):
     def _shape(self) -> tuple[tuple[int, ...], tuple[bool, ...]]:
         return (), ()
 
-    def _usual(self) -> tuple[int, ...]:
+    def usual(self) -> tuple[int, ...]:
         return ()
 
     def _encode(self, values: pl.Series) -> Codes:

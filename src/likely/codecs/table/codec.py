@@ -22,9 +22,13 @@ from torch import Tensor
 from likely.codecs.table import frame as frames
 from likely.codecs.table.category import Constant
 from likely.codecs.table.column import Column, ColumnReport, Wish
+from likely.codecs.table.constraint import Constraint, FixedCombinations, parse
 from likely.codecs.table.form import Form
+from likely.codecs.table.identifier import Unique
 from likely.codecs.table.infer import KINDS, column_of
-from likely.codecs.table.notation import NOTHING, Notation, recognise
+from likely.codecs.table.intake import Intake, many
+from likely.codecs.table.keeping import Keeping
+from likely.codecs.table.notation import Notation, recognise
 from likely.codecs.table.page import page
 from likely.codecs.table.state import dict_of, entry, list_of, text_of, whole_of
 from likely.core import Batch, Cells, Grammar, Known, Rendering
@@ -41,11 +45,13 @@ class Table:
     """
 
     grammar: Grammar | None = None
+    keeping: Keeping
 
     def __init__(
         self,
         *,
         columns: Mapping[str, str] | None = None,
+        constraints: Sequence[Constraint | str] = (),
         targets: Sequence[str] = (),
         least: int = 10,
         bins: int | None = None,
@@ -56,6 +62,7 @@ class Table:
         if bins is not None and bins < 2:
             raise OptionError(f"bins={bins}: at least 2 bins are wanted.")
         self.kinds = dict(columns or {})
+        self.demands = (constraints,) if isinstance(constraints, str) else tuple(constraints)
         self.targets = (targets,) if isinstance(targets, str) else tuple(targets)
         self.least, self.bins, self.encoding = least, bins, encoding
         self.columns: dict[str, Column] = {}
@@ -72,7 +79,8 @@ class Table:
             raise DataError("The table has no columns.")
         if frame.height < FEWEST:
             raise DataError(
-                f"The table has {frame.height} row{'s' * (frame.height != 1)}: at least {FEWEST} are needed to learn from."
+                f"The table has {frame.height} row{'s' * (frame.height != 1)}: "
+                f"at least {FEWEST} are needed to learn from."
             )
         for name in (*self.kinds, *self.targets):
             if name not in frame.columns:
@@ -82,13 +90,21 @@ class Table:
             raise DataError("Every column was dropped: keep at least one.")
         self.form, self.n = Form(form.kind, tuple(kept)), frame.height
         self.columns, self.notations = {}, {}
+        names = [field.name for field in kept]
+        constraints = [parse(demand, names) if isinstance(demand, str) else demand for demand in self.demands]
+        # Combinations are of levels: a number that is part of one is a category.
+        listed = {name for rule in constraints if isinstance(rule, FixedCombinations) for name in rule.columns}
         for field in kept:
-            self.columns[field.name] = self._learn(frame[field.name], field.levels is not None)
+            declared = field.levels is not None or field.name in listed
+            self.columns[field.name] = self._learn(frame[field.name], declared)
         self._index()
+        self.keeping = Keeping.fit(constraints, self.columns, self._first, self._take(frame)[0])
+        self.grammar = self.keeping.grammar
         return self
 
     def _learn(self, values: pl.Series, declared: bool) -> Column:
-        name, word, repairs = values.name, self.kinds.get(values.name), []
+        name, word = values.name, self.kinds.get(values.name)
+        repairs: list[str] = []
         assert self.form is not None
         if isinstance(values.dtype, pl.String) and word not in ("category", "text", "id") and not declared:
             notation, repairs = recognise(values, typed=self.form.kind == "path")
@@ -132,6 +148,15 @@ class Table:
             raise NotFitted("This table codec has not seen a table yet: call fit(table) first.")
         return self.columns
 
+    def promises(self) -> list[str]:
+        """For each constraint how it is kept: by construction, or by drawing rows again."""
+        self._fitted()
+        return self.keeping.promises()
+
+    def rejects(self, items: Any) -> NDArray[np.bool_]:
+        """(B,) true for rows that break a constraint and must be drawn again."""
+        return self.keeping.broken(self._take(items)[0])
+
     def describe(self) -> list[ColumnReport]:
         """What was understood of each column; print it."""
         return [column.report() for column in self._fitted().values()]
@@ -145,65 +170,10 @@ class Table:
         return Batch(torch.from_numpy(np.concatenate(parts, 1)))
 
     def _take(self, items: Any, holes: bool = False, strict: bool = True) -> tuple[pl.DataFrame, dict[str, Any]]:
-        """Any table -> (typed frame of our columns, {column: (B,) true = a value of the wrong type})."""
-        columns = self._fitted()
-        if isinstance(items, Mapping) and not any(_many(value) for value in items.values()):
-            items = [items]  # one row
-        if not isinstance(items, pl.DataFrame) and isinstance(items, Sequence) and not len(items):
-            items = pl.DataFrame(schema=dict.fromkeys(columns, pl.Null))
-        raw, _ = frames.take(items, encoding=self.encoding)
+        self._fitted()
         dropped = {name for name, word in self.kinds.items() if word == "drop"}
-        for name in raw.columns:
-            if holes and name not in columns and name not in dropped:
-                raise UnknownName("column", name, columns)
-        absent = [name for name in columns if name not in raw.columns]
-        if absent and not holes:
-            raise Mismatch(
-                f"The table lacks the column{'s' * (len(absent) > 1)} {', '.join(map(repr, absent[:5]))} "
-                f"that the model has learned."
-            )
-        made, wrong = [], {}
-        for name, column in columns.items():
-            if name in raw.columns:
-                series, bad = self._typed(raw[name], column)
-            else:
-                series, bad = pl.Series(name, [None] * raw.height, dtype=column.dtype), np.zeros(raw.height, bool)
-            if strict and bad.any():
-                row = int(bad.argmax())
-                raise DataError(
-                    f"Column {name!r}, row {row}: {str(raw[name][row])[:80]!r} is not of the learned type "
-                    f"({column.report().words}). {int(bad.sum())} value{'s' * (bad.sum() > 1)} like this."
-                )
-            made.append(series.alias(name))
-            wrong[name] = bad
-        return pl.DataFrame(made), wrong
-
-    def _typed(self, values: pl.Series, column: Column) -> tuple[pl.Series, NDArray[np.bool_]]:
-        """Raw values -> the column's type; true where a value does not fit."""
-        given = values.is_not_null()
-        notation = self.notations.get(column.name)
-        dtype = column.dtype
-        if isinstance(values.dtype, pl.String | pl.Categorical | pl.Enum) and not isinstance(dtype, pl.String):
-            texts = values.cast(pl.String)
-            if not isinstance(dtype, pl.Categorical | pl.Enum):
-                given = given & ~texts.str.strip_chars().str.to_lowercase().is_in(NOTHING)
-            if notation is not None:
-                typed = notation.read(texts)
-            elif isinstance(dtype, pl.Boolean):
-                typed = texts.str.to_lowercase().replace_strict({"true": True, "false": False}, default=None)
-            else:
-                typed = texts.str.strip_chars().cast(dtype, strict=False)
-        elif values.dtype == dtype or (values.dtype.is_numeric() and dtype.is_numeric()):
-            typed = values if values.dtype.is_numeric() and not isinstance(dtype, pl.Decimal) else values.cast(dtype)
-        else:
-            try:
-                typed = values.cast(dtype, strict=False)
-            except pl.exceptions.PolarsError:
-                typed = pl.Series([None] * len(values), dtype=dtype)
-        bad = (given & typed.is_null()).to_numpy()
-        if dtype.is_integer() and typed.dtype.is_float():
-            bad = bad | (typed.fill_null(0.0) % 1 != 0).to_numpy()
-        return typed, bad
+        intake = Intake(self.columns, self.notations, dropped, self.encoding)
+        return intake.take(items, holes, strict)
 
     # ----------------------------------------------------------------------------------------------- decode
 
@@ -215,9 +185,9 @@ class Table:
         `within`: the wish (a mapping) or the rows with holes that `condition` or `partial` were asked about; what
         it decides is kept to the letter. `start`: the number of rows made before, where one table is made in parts.
         """
-        return frames.give(self._made(x, rng, within), self._form())
+        return frames.give(self._made(x, rng, within, start), self._form())
 
-    def _made(self, x: Tensor, rng: torch.Generator, within: Any) -> pl.DataFrame:
+    def _made(self, x: Tensor, rng: torch.Generator, within: Any, start: int) -> pl.DataFrame:
         columns = self._fitted()
         codes = x.detach().cpu().numpy().astype(np.int64)
         sizes = np.array(self.space.sizes)
@@ -227,28 +197,27 @@ class Table:
             raise Mismatch("Codes lie outside the sizes of their cells: they come from another table.")
         draw = np.random.default_rng(int(torch.randint(2**62, (), generator=rng)))
         wishes = self._wishes(within) if _wish(within, len(codes)) else {}
-        made = [column.decode(codes[:, self.column_cells(n)], draw, wishes.get(n)) for n, column in columns.items()]
-        frame = pl.DataFrame(made)
-        if within is not None and not _wish(within, len(codes)):
-            frame = self._keep(frame, within)
+        for column in columns.values():
+            if isinstance(column, Unique):
+                column.begin(draw, start)
+        rows = None if within is None or _wish(within, len(codes)) else self._held(within, len(codes))
+        frame = pl.DataFrame(
+            [column.decode(codes[:, self.column_cells(n)], draw, wishes.get(n)) for n, column in columns.items()]
+        )
+        frame = self.keeping.draw(frame, codes, draw, wishes, rows)
+        if rows is not None:
+            frame = _keep(frame, rows)
         written = [self.notations[n].write(frame[n]).alias(n) if n in self.notations else frame[n] for n in columns]
         return pl.DataFrame(written)
 
-    def _keep(self, frame: pl.DataFrame, within: Any) -> pl.DataFrame:
-        """The values of `within` (1 or B rows) over those that were made."""
+    def _held(self, within: Any, n: int) -> pl.DataFrame:
+        """The rows with holes that were asked about, one for each row that is made."""
         rows, _ = self._take(within, holes=True)
-        if rows.height == 1:
-            rows = rows.select(pl.all().repeat_by(frame.height).explode()) if frame.height != 1 else rows
-        if rows.height != frame.height:
-            raise Mismatch(f"{frame.height} rows were made for {rows.height} rows with holes.")
-        return frame.with_columns(
-            [
-                pl.when(rows[name].is_not_null()).then(rows[name].cast(frame[name].dtype)).otherwise(frame[name])
-                .alias(name)
-                for name in frame.columns
-                if rows[name].null_count() < rows.height
-            ]
-        )  # fmt: skip
+        if rows.height == 1 and n != 1:
+            rows = rows[np.zeros(n, np.int64)]
+        if rows.height != n:
+            raise Mismatch(f"{n} rows were made for {rows.height} rows with holes.")
+        return rows
 
     def _form(self) -> Form:
         self._fitted()
@@ -329,6 +298,9 @@ class Table:
                 for row, reason in zip(rows, column.strange(frame[name].filter(pl.Series(fine))), strict=True):
                     if reason:
                         reasons[row].append(f"{name}: {reason}")
+        for constraint, flags in self.keeping.verdicts(frame):
+            for row in np.flatnonzero(flags):
+                reasons[row].append(f"constraint not kept: {constraint}")
         return reasons
 
     def render(self, items: Any) -> Rendering:
@@ -348,6 +320,7 @@ class Table:
             "form": self._form().state(),
             "columns": [column.state() for column in self.columns.values()],
             "notations": {name: notation.state() for name, notation in self.notations.items()},
+            "constraints": self.keeping.state(),
         }
 
     def load(self, state: dict[str, Any]) -> Self:
@@ -370,12 +343,9 @@ class Table:
         if any(name not in self.columns for name in self.targets):
             raise ArtifactError("The model file is damaged: a target is no column.")
         self._index()
+        self.keeping = Keeping.load(entry(state, "constraints"), self.columns, self._first)
+        self.grammar = self.keeping.grammar
         return self
-
-
-def _many(value: Any) -> bool:
-    """Whether a value of a mapping is a whole column."""
-    return hasattr(value, "__len__") and not isinstance(value, str | bytes)
 
 
 def _wish(within: Any, n: int) -> bool:
@@ -383,4 +353,13 @@ def _wish(within: Any, n: int) -> bool:
     would be met by it as well)."""
     if not isinstance(within, Mapping):
         return False
-    return not all(_many(value) and not isinstance(value, tuple | set) and len(value) == n for value in within.values())
+    return not all(many(value) and not isinstance(value, tuple | set) and len(value) == n for value in within.values())
+
+
+def _keep(frame: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+    """The values of `rows` over those of `frame`."""
+    return frame.with_columns(
+        pl.when(rows[name].is_not_null()).then(rows[name].cast(frame[name].dtype)).otherwise(frame[name]).alias(name)
+        for name in frame.columns
+        if rows[name].null_count() < rows.height
+    )

@@ -94,7 +94,7 @@ class Column(ABC):
         """Values of `dtype` for own codes (B, C)."""
 
     @abstractmethod
-    def _usual(self) -> tuple[int, ...]:
+    def usual(self) -> tuple[int, ...]:
         """The commonest own code of each cell."""
 
     @abstractmethod
@@ -155,7 +155,7 @@ class Column(ABC):
     def encode(self, values: pl.Series) -> Codes:
         """(B, C) codes. Missing values where training had none take the commonest code."""
         null = values.is_null().to_numpy()
-        usual = np.array(self._usual(), np.int64)
+        usual = np.array(self.usual(), np.int64)
         out = np.empty((len(values), len(usual)), np.int64)
         out[null] = 0 if self.missing else usual
         if not null.all():
@@ -166,7 +166,7 @@ class Column(ABC):
         """(B,) values of `dtype`; where a wish is given every value meets it."""
         null = self.null(codes, wish)
         own = codes - self.missing
-        own = np.where(own < 0, np.array(self._usual(), np.int64), own)
+        own = np.where(own < 0, np.array(self.usual(), np.int64), own)
         made = self._decode(own, rng, wish)
         if null.any():
             made = made.set(pl.Series(null), None)
@@ -242,4 +242,3 @@ class Column(ABC):
         column.repairs = list_of(state, "repairs", str, most=100)
         column._load(entry(state, "own"))
         return column
-

@@ -21,6 +21,7 @@ from likely.codecs.table.form import Field, Form, clean, series_of
 from likely.codecs.table.read import check_names, read
 from likely.errors import DataError
 
+
 def take(items: Any, *, encoding: str = "utf-8") -> tuple[pl.DataFrame, Form]:
     """Any table -> (frame, form). NaN becomes null. Raises DataError."""
     pandas, pyarrow = sys.modules.get("pandas"), sys.modules.get("pyarrow")

@@ -15,9 +15,10 @@ import polars as pl
 
 from likely.codecs.table.category import Category, Constant, canonical
 from likely.codecs.table.column import Column
+from likely.codecs.table.identifier import Identifier, Sequence
 from likely.codecs.table.moment import Moment, Stamp, varies
 from likely.codecs.table.number import Number
-from likely.codecs.table.text import Identifier, Sequence, Text
+from likely.codecs.table.text import Text
 from likely.errors import DataError, OptionError, UnknownName
 
 KINDS: dict[str, type[Column]] = {

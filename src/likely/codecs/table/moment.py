@@ -118,7 +118,9 @@ class Moment(Ordered):
                 stamp = stamp.dt.convert_time_zone(zone).dt.replace_time_zone(None)
             elif not naive:
                 stamp = stamp.dt.replace_time_zone(None)
-            target = pl.Date() if isinstance(self.dtype, pl.Date) else pl.Datetime(getattr(self.dtype, "time_unit", "us"))
+            target = (
+                pl.Date() if isinstance(self.dtype, pl.Date) else pl.Datetime(getattr(self.dtype, "time_unit", "us"))
+            )
             return float(stamp.cast(target).to_physical()[0])
         return float(pl.Series([value]).cast(self.dtype).to_physical()[0])
 
@@ -146,11 +148,9 @@ class Moment(Ordered):
         return isinstance(value, date) and not isinstance(value, datetime)
 
     def parse(self, value: Any) -> Wish:
-        if (isinstance(value, str) and ".." not in value and "|" not in value and value.strip()) or isinstance(
-            value, date
-        ):
-            if self.whole_day(value):
-                return self._range(str(value), value, value)
+        one = isinstance(value, date) or (isinstance(value, str) and value.strip() and not re.search(r"\.\.|\|", value))
+        if one and self.whole_day(value):
+            return self._range(str(value), value, value)
         return super().parse(value)
 
     def _range(self, said: str, low: Any, high: Any) -> Wish:
@@ -184,7 +184,8 @@ class Moment(Ordered):
         return next((name for name, size in GRIDS.items() if size == self.step * self.nanos), "")
 
     def _words(self) -> str:
-        word = {pl.Date: "date", pl.Time: "time of day", pl.Duration: "duration"}.get(type(self.dtype), "datetime")
+        words: dict[type[pl.DataType], str] = {pl.Date: "date", pl.Time: "time of day", pl.Duration: "duration"}
+        word = words.get(type(self.dtype), "datetime")
         zone = getattr(self.dtype, "time_zone", None)
         grid = "" if word == "date" else f", {self.grid()}"
         return f"{word}{grid}{f', {zone}' if zone else ''}, {self.span()}"
@@ -224,7 +225,7 @@ class Stamp(Moment):
     def _shape(self) -> tuple[tuple[int, ...], tuple[bool, ...]]:
         return (self.bins.size, self.clock.size), (True, True)
 
-    def _usual(self) -> tuple[int, ...]:
+    def usual(self) -> tuple[int, ...]:
         return self.bins.usual, self.clock.usual
 
     def _encode(self, values: pl.Series) -> Codes:
@@ -234,25 +235,27 @@ class Stamp(Moment):
     def _decode(self, codes: Codes, rng: np.random.Generator, wish: Wish | None) -> pl.Series:
         if wish is not None and wish.exact is not None:
             return pl.Series([wish.exact]).cast(self.dtype).new_from_index(0, len(codes))
-        per = self.per
         if wish is None or not wish.intervals:
-            return self.series(self.bins.draw(codes[:, 0], rng) * per + self.clock.draw(codes[:, 1], rng))
-        ends = np.array(wish.intervals)
-        mass = np.stack([self.bins.admit([(a // per, b // per)]) for a, b in ends], 1)[codes[:, 0]]
-        mass = np.where(mass.sum(1, keepdims=True) > 0, mass, 1.0).cumsum(1)
-        pick = np.minimum((mass <= rng.random((len(codes), 1)) * mass[:, -1:]).sum(1), len(ends) - 1)
-        lo, hi = self.inside(ends[pick, 0], ends[pick, 1])
+            return self.series(self.bins.draw(codes[:, 0], rng) * self.per + self.clock.draw(codes[:, 1], rng))
+        return self.series(self.between(codes, rng, *self.bounds(codes[:, 0], rng, wish)))
+
+    def mass(self, interval: tuple[float, float]) -> Floats:
+        a, b = interval
+        return self.bins.admit([(a // self.per if np.isfinite(a) else a, b // self.per if np.isfinite(b) else b)])
+
+    def between(self, codes: Codes, rng: np.random.Generator, lo: Values, hi: Values) -> Values:
+        per = self.per
         days = self.bins.draw(codes[:, 0], rng, lo // per, hi // per)
         first = np.where(days == lo // per, lo % per, 0)
         last = np.where(days == hi // per, hi % per, per - 1)
-        return self.series(days * per + self.clock.draw(codes[:, 1], rng, first, last))
+        return days * per + self.clock.draw(codes[:, 1], rng, first, np.maximum(first, last))
 
     def evidence(self, wish: Wish) -> list[Floats | None]:
         if not wish.intervals:
             return [None, None]
         per = self.per
         days = [(a // per if np.isfinite(a) else a, b // per if np.isfinite(b) else b) for a, b in wish.intervals]
-        weights = np.minimum(sum((self.bins.admit([span]) for span in days), np.zeros(self.bins.size)), 1.0)
+        weights = np.minimum(sum((self.mass(part) for part in wish.intervals), np.zeros(self.bins.size)), 1.0)
         if not weights.any():
             weights[self.bins.encode(np.array([round(np.clip(a, -(2.0**61), 2.0**61)) for a, _ in days]))] = 1.0
         if len({end for span in days for end in span}) > 1:

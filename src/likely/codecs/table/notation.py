@@ -7,7 +7,7 @@ the same form again. Two traps: codes with leading zeros ("00501") are no number
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
 import polars as pl
@@ -31,6 +31,7 @@ class Notation:
     format: str = ""
     places: int = -1  # fixed number of decimals, -1 = as short as possible
     kept: bool = True
+    loose: bool = False  # texts that do not read were taken as missing
 
     def dtype(self) -> pl.DataType:
         """The polars type of the values."""
@@ -86,6 +87,7 @@ class Notation:
             text_of(state, "format", formats),
             whole_of(state, "places", low=-1, high=30),
             flag_of(state, "kept"),
+            flag_of(state, "loose"),
         )
 
 
@@ -124,7 +126,7 @@ def recognise(texts: pl.Series, typed: bool) -> tuple[Notation | None, list[str]
             decimals = (shown.str.len_chars() - shown.str.find(".", literal=True).cast(pl.Int64) - 1).unique()
             fixed = len(shown) == len(words) and len(decimals) == 1
             notation = Notation("decimal", places=int(decimals[0]) if fixed else -1, kept=not typed)
-        return notation, repairs
+        return replace(notation, loose=failed > 0), repairs
     return None, []
 
 

@@ -115,9 +115,7 @@ class Number(Ordered):
         if self.places == 0 and self.dtype.is_integer():
             return pl.Series(whole).cast(self.dtype)
         if isinstance(self.dtype, pl.Decimal):
-            # Through integers: a cast from float to Decimal may cut instead of rounding.
-            scaled = pl.Series(whole) * 10 ** max((self.dtype.scale or 0) - self.places, 0)
-            return _decimal(scaled, self.dtype)
+            return _decimal(pl.Series(whole), self.places, self.dtype)
         array = whole / 10.0**self.places
         if self.single:
             array = array.astype(np.float32).astype(np.float64)
@@ -163,9 +161,7 @@ class Number(Ordered):
 
     def _words(self) -> str:
         lo, hi = self.bins.edges()
-        kind = (
-            "integer" if self.places == 0 else "real" if self.places is None else f"decimal, {self.places} places,"
-        )
+        kind = "integer" if self.places == 0 else "real" if self.places is None else f"decimal, {self.places} places,"
         words = f"{kind} {self.show(float(lo[0]))}..{self.show(float(hi[-1]))}"
         if self.places is not None and self.step > 1:
             words += f", steps of {self.step / 10**self.places:g}"
@@ -177,7 +173,7 @@ class Number(Ordered):
     def _heavy(self, lo: Values, hi: Values) -> bool:
         """Whether the upper end lies more than eight times as far above the median as 95% of the values do."""
         level = self.bins.share.cumsum() / max(self.bins.share.sum(), 1e-9)
-        q50, q95 = (float(hi[min(np.searchsorted(level, q), len(hi) - 1)]) for q in (0.5, 0.95))
+        q50, q95 = (float(hi[min(int(np.searchsorted(level, q)), len(hi) - 1)]) for q in (0.5, 0.95))
         return bool(float(hi[-1]) / 8 - q50 / 8 > q95 - q50 > 0)
 
     # ------------------------------------------------------------------------------------------------- keep
@@ -207,9 +203,10 @@ class Number(Ordered):
             raise ArtifactError(f"The model file is damaged: {self.name!r} does not fit {self.dtype}.") from error
 
 
-def _decimal(scaled: pl.Series, dtype: pl.Decimal) -> pl.Series:
-    """Integers that count units of 10^-scale -> Decimal values."""
-    whole = scaled.cast(pl.Decimal(38, 0))
-    return (whole / pl.Series([10**dtype.scale], dtype=pl.Decimal(38, 0))).cast(dtype)
-
-
+def _decimal(whole: pl.Series, places: int, dtype: pl.Decimal) -> pl.Series:
+    """Integers that count units of 10^-places -> Decimal, by their digits: a cast from float may cut or round."""
+    digits = whole.abs().cast(pl.String).str.zfill(places + 1)
+    front = digits.str.slice(0, digits.str.len_chars() - places)
+    sign = (whole < 0).replace_strict({True: "-", False: ""}, return_dtype=pl.String)
+    text = sign + front + "." + digits.str.slice(digits.str.len_chars() - places) if places else sign + digits
+    return text.cast(dtype)

@@ -56,7 +56,7 @@ class Ordered(Column):
     def _shape(self) -> tuple[tuple[int, ...], tuple[bool, ...]]:
         return (self.bins.size,), (True,)
 
-    def _usual(self) -> tuple[int, ...]:
+    def usual(self) -> tuple[int, ...]:
         return (self.bins.usual,)
 
     def _encode(self, values: pl.Series) -> Codes:
@@ -67,16 +67,23 @@ class Ordered(Column):
             return pl.Series([wish.exact]).cast(self.dtype).new_from_index(0, len(codes))
         if wish is None or not wish.intervals:
             return self.series(self.bins.draw(codes[:, 0], rng))
-        lo, hi = self.bounds(codes[:, 0], rng, wish)
-        return self.series(self.bins.draw(codes[:, 0], rng, lo, hi))
+        return self.series(self.between(codes, rng, *self.bounds(codes[:, 0], rng, wish)))
+
+    def between(self, codes: Codes, rng: np.random.Generator, lo: Values, hi: Values) -> Values:
+        """Ticks (B,) of own codes (B, C) inside [lo, hi] (B,); the bounds win over the codes."""
+        return self.bins.draw(codes[:, 0], rng, lo, hi)
 
     def bounds(self, codes: Codes, rng: np.random.Generator, wish: Wish) -> tuple[Values, Values]:
         """An interval (B,), (B,) of the wish for each row, chosen by its mass within the row's code."""
-        mass = np.stack([self.bins.admit([interval]) for interval in wish.intervals], 1)[codes]
+        mass = np.stack([self.mass(interval) for interval in wish.intervals], 1)[codes]
         mass = np.where(mass.sum(1, keepdims=True) > 0, mass, 1.0).cumsum(1)
         pick = (mass <= rng.random((len(codes), 1)) * mass[:, -1:]).sum(1)
         ends = np.array(wish.intervals)[np.minimum(pick, len(wish.intervals) - 1)]
         return self.inside(ends[:, 0], ends[:, 1])
+
+    def mass(self, interval: tuple[float, float]) -> Floats:
+        """The part (K,) of each code of the first cell inside an interval of ticks."""
+        return self.bins.admit([interval])
 
     def inside(self, lo: Floats, hi: Floats) -> tuple[Values, Values]:
         """Fractional, possibly infinite bounds -> ticks that lie inside them."""

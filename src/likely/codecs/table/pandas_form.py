@@ -16,7 +16,8 @@ from likely.registry import require
 # What a model file may name as a pandas dtype.
 DTYPES = re.compile(
     r"(u?int|float)(8|16|32|64)|U?Int(8|16|32|64)|Float(32|64)|bool|boolean|object|str|string(\[\w+\])?|category"
-    r"|(datetime|timedelta)64\[(s|ms|us|ns)(, [\w/+:.\-]{1,60})?\]|\w{1,20}(\[\w{1,10}(, tz=[\w/+:\-]{1,60})?\])?\[pyarrow\]"
+    r"|(datetime|timedelta)64\[(s|ms|us|ns)(, [\w/+:.\-]{1,60})?\]"
+    r"|\w{1,20}(\[\w{1,10}(, tz=[\w/+:\-]{1,60})?\])?\[pyarrow\]"
 )
 
 
@@ -27,9 +28,11 @@ def take(table: Any) -> tuple[pl.DataFrame, Form]:
     names = [str(label) for label in labels]
     if isinstance(table.columns, pandas.MultiIndex):
         raise DataError("Column names of several levels cannot be learned: flatten them first.")
-    twice = next((name for place, name in enumerate(names) if name in names[:place]), None) if len(
-        set(names)
-    ) < len(names) else None
+    twice = (
+        next((name for place, name in enumerate(names) if name in names[:place]), None)
+        if len(set(names)) < len(names)
+        else None
+    )
     if twice is not None:
         raise DataError(f"The table has two columns called {twice!r}: rename one of them.")
     made, fields = [], []
@@ -57,9 +60,11 @@ def column_of(name: str, column: Any) -> pl.Series:
     if isinstance(dtype, pandas.CategoricalDtype):
         levels = column_of(name, column.cat.categories.to_series())
         codes = column.cat.codes.to_numpy()
-        return levels.gather(pl.Series(np.where(codes < 0, 0, codes))).set(pl.Series(codes < 0), None) if len(
-            levels
-        ) else pl.Series(name, [None] * len(column), dtype=pl.String)
+        return (
+            levels.gather(pl.Series(np.where(codes < 0, 0, codes))).set(pl.Series(codes < 0), None)
+            if len(levels)
+            else pl.Series(name, [None] * len(column), dtype=pl.String)
+        )
     if isinstance(dtype, pandas.ArrowDtype):
         require("pyarrow", "reading a pandas table of Arrow types")
         made = pl.from_arrow(column.array.__arrow_array__())
@@ -73,7 +78,7 @@ def column_of(name: str, column: Any) -> pl.Series:
         return _stamps(name, column.to_numpy())
     if isinstance(dtype, np.dtype) and dtype.kind in "iufb":
         return pl.Series(name, column.to_numpy(), nan_to_null=True)
-    if dtype == object or pandas.api.types.is_string_dtype(dtype):
+    if getattr(dtype, "kind", "") == "O" or pandas.api.types.is_string_dtype(dtype):
         return series_of(name, column.tolist())
     inner = getattr(dtype, "numpy_dtype", None)
     if inner is None:
@@ -104,8 +109,8 @@ def _give(pandas: Any, series: pl.Series, field: Field) -> Any:
         raise ArtifactError(f"The model file is damaged: no pandas column has the type {outer[:40]!r}.")
     if outer == "category":
         codes = {level: code for code, level in enumerate(field.levels or ())}
-        kind = str if isinstance(next(iter(codes), None), str) else None
-        found = [codes.get(str(v) if kind and v is not None else v, -1) for v in series.to_list()]
+        texts = isinstance(next(iter(codes), None), str)
+        found = [codes.get(str(v) if texts and v is not None else v, -1) for v in series.to_list()]
         categories = list(field.levels or ())
         return pandas.Series(pandas.Categorical.from_codes(found, categories=categories, ordered=field.sorted))
     if outer.startswith(("datetime64", "timedelta64")):

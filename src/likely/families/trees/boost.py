@@ -33,6 +33,7 @@ class Boosting:
     rounds: int = 200  # most trees a model
     patience: int = 15  # rounds without a better left-out loss before stopping
     rows: int = 50  # questions reached by fewer rows are constants
+    gain: float = 2.0  # nats that the left-out rows must gain together, else the question is a constant
 
     def parameters(self, seed: int) -> dict[str, object]:
         """LightGBM's names for these settings."""
@@ -115,7 +116,8 @@ def ask(
         return Question(prior, [])
     judged = sum(n for _, n in runs)
     share = yes / len(answers)
-    best, best_round = -(share * np.log(share) + (1 - share) * np.log1p(-share)), 0
+    constant_loss = -(share * np.log(share) + (1 - share) * np.log1p(-share))
+    best, best_round = constant_loss, 0
     for done in range(1, setting.rounds + 1):
         stuck = [model.update() for model, _ in runs]
         loss = sum(model.eval_valid()[0][2] * n for model, n in runs) / judged
@@ -123,6 +125,7 @@ def ask(
             best, best_round = loss, done
         elif done - best_round >= setting.patience or all(stuck):
             break
-    if best_round == 0:
+    # The best of several rounds beats the constant by chance now and then; a gain that small is no knowledge.
+    if (constant_loss - best) * judged < setting.gain:
         return Question(prior, [])
     return Question(prior, [model.model_to_string(num_iteration=best_round) for model, _ in runs])

@@ -8,7 +8,7 @@ Letters: B items, D variables, Q questions, K folds.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -27,19 +27,13 @@ SWARM = 131_072  # particles worked on at once
 
 
 @dataclass(frozen=True)
-class TreesConfig:
-    """Settings of `Trees`."""
+class TreesConfig(Boosting):
+    """Settings of `Trees`: those of the boosting, and of conditions."""
 
-    boosting: Boosting = field(default_factory=Boosting)
     rule: int = 64  # a variable of at most so many codes may determine another one exactly
     particles: int = 32  # drawn for each row that is conditioned on something late in the chain
     most: int = 128  # particles at the most, where the effective number stays low
     enough: float = 8.0  # effective number of particles to be content with
-
-    @classmethod
-    def restore(cls, state: dict[str, Any]) -> TreesConfig:
-        """The inverse of `dataclasses.asdict`."""
-        return cls(**{**state, "boosting": Boosting(**state["boosting"])})
 
 
 class Trees(Family[Cells]):
@@ -69,7 +63,7 @@ class Trees(Family[Cells]):
     def fit(self, batch: Batch, budget: Budget, *, rng: torch.Generator, listen: Listener | None = None) -> None:
         """Learn from codes `batch.x` (B, D)."""
         self._chain = learn(
-            batch.x.numpy(), self.space, self.config.boosting, self.config.rule, _numpy(rng), listen, torch.get_num_threads()
+            batch.x.numpy(), self.space, self.config, self.config.rule, _numpy(rng), listen, torch.get_num_threads()
         )
 
     # -------------------------------------------------------------------------------------------- density

@@ -120,6 +120,7 @@ def complete(walk: Walk, wish: Wish, particles: int) -> tuple[Ints, Floats]:
     evidence = wish.mask.copy()
     for v in wish.soft:
         evidence[:, v] = True
+    evidence[:, chain.source >= 0] = False  # said of the variable that decides it (`follow_rules`)
     ranked = evidence[:, order]
     loose = ~wish.mask[:, order]  # drawn, freely or among the admitted codes
     place = np.arange(d)

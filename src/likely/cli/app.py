@@ -1,0 +1,67 @@
+"""Puts the verbs together, and turns every expected failure into one clear line and exit code 2."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from likely import __version__
+from likely.cli import demo, fill, fit, report, sample, score, show
+from likely.errors import LikelyError
+
+app = typer.Typer(
+    name="likely",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Learns the distribution of your data and makes more of it, on your own machine.",
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"likely {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """Learns the distribution of your data and makes more of it, on your own machine."""
+
+
+for verb in (fit.fit, sample.sample, fill.fill, score.score, report.report, show.list_, show.show, demo.demo):
+    app.command(name=verb.__name__.rstrip("_"))(verb)
+
+
+def main() -> None:
+    """Entry point. Exit codes: 0 done, 2 refused with a reason, 130 interrupted."""
+    try:
+        app(standalone_mode=True)
+    except LikelyError as error:
+        fail(str(error))
+    except KeyboardInterrupt:
+        print("\nInterrupted; nothing half-written was left.", file=sys.stderr)
+        raise SystemExit(130) from None
+    except BrokenPipeError:
+        # The reader of our output went away (head, a closed pager): not an error of ours.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(0) from None
+    except MemoryError:
+        fail("Not enough memory. Take fewer rows (or columns), or ask for fewer at once.")
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EPERM, errno.EDQUOT):
+            raise
+        fail(f"{error.strerror}: {error.filename or 'the output'}. Free some space, or write somewhere else.")
+
+
+def fail(message: str) -> None:
+    """One line on standard error, exit code 2."""
+    print(f"likely: {message}", file=sys.stderr)
+    raise SystemExit(2)

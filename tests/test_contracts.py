@@ -1,0 +1,97 @@
+"""Everything in the registry is held to the contracts that it is exported under."""
+
+import importlib.util
+from typing import Any
+
+import polars as pl
+import pytest
+import torch
+
+from likely import registry
+from likely.core import Batch, Cells, Policy
+from likely.testing import check_codec, check_family, check_policy
+
+SPACE = Cells((3, 4, 2, 5), ordered=(False, True, False, True), targets=(2,))
+QUICK: dict[str, dict[str, Any]] = {"masked": {"width": 32, "hidden": 32, "embedding": 8, "dropout": 0.0}}
+
+
+def cells(n: int = 1500, seed: int = 0) -> Batch:
+    """Rows of SPACE whose variables hang together, one of them (variable 1) on all others."""
+    rng = torch.Generator().manual_seed(seed)
+    a = torch.multinomial(torch.tensor([0.5, 0.3, 0.2]), n, replacement=True, generator=rng)
+    c = (torch.rand(n, generator=rng) < 0.2 + 0.3 * a).long()
+    e = torch.multinomial(
+        torch.tensor([[5, 3, 1, 1, 1], [1, 1, 5, 2, 1], [1, 1, 1, 3, 6]]).float()[a], 1, generator=rng
+    )
+    noise = torch.randint(0, 2, (n,), generator=rng)
+    b = (a + 2 * c + noise).clamp(max=3)
+    return Batch(torch.stack([a, b, c, e[:, 0]], 1))
+
+
+def table() -> pl.DataFrame:
+    rng = torch.Generator().manual_seed(0)
+    n = 300
+    age = torch.randint(18, 80, (n,), generator=rng).tolist()
+    return pl.DataFrame(
+        {
+            "age": age,
+            "height": (170 + 10 * torch.randn(n, generator=rng).double()).round(decimals=2).tolist(),
+            "city": [["Paris", "Rome", "Bern"][i] for i in torch.randint(0, 3, (n,), generator=rng)],
+            "member": [bool(i) for i in torch.randint(0, 2, (n,), generator=rng)],
+            "score": [None if i == 0 else float(i) for i in torch.randint(0, 9, (n,), generator=rng)],
+        }
+    )
+
+
+ITEMS = {"table": table}
+
+
+def parts(kind: str) -> list[Any]:
+    return [pytest.param(name, id=name) for name in registry.names(kind)]
+
+
+def part(kind: str, name: str) -> Any:
+    module = registry.TABLES[kind].get(name, "").partition(":")[0]
+    if module and importlib.util.find_spec(module) is None:
+        pytest.skip(f"{module} is not part of this checkout")
+    return registry.get(kind, name)
+
+
+@pytest.mark.parametrize("name", parts("codec"))
+def test_codec(name: str) -> None:
+    cls = part("codec", name)
+    assert name in ITEMS, f"codec {name!r} has no example items: add them to ITEMS"
+    check_codec(cls(), ITEMS[name]())
+
+
+@pytest.mark.parametrize("name", parts("family"))
+def test_family(name: str) -> None:
+    cls = part("family", name)
+    check_family(cls, SPACE, cells(), cls.Config(**QUICK.get(name, {})))
+
+
+@pytest.mark.parametrize("name", parts("family"))
+def test_policy(name: str) -> None:
+    cls = part("family", name)
+    if not isinstance(cls, type) or not all(hasattr(cls, method) for method in ("rollout", "retrace", "score")):
+        pytest.skip(f"{name} is no policy")
+    assert issubclass(cls, Policy)
+    check_policy(cls, SPACE, cells(), cls.Config(**QUICK.get(name, {})))
+
+
+def test_a_broken_law_is_told() -> None:
+    exact = part("family", "exact")
+
+    class Forgetful(exact):
+        def log_prob(self, batch: Batch) -> torch.Tensor:
+            return super().log_prob(batch) - 0.5
+
+    with pytest.raises(AssertionError, match=r"Broken: log_probs sums to log_prob\."):
+        check_family(Forgetful, SPACE, cells())
+
+    class Stubborn(exact):
+        def sample(self, n: int, *args: Any, rng: torch.Generator, **rest: Any) -> torch.Tensor:
+            return super().sample(n, rng=rng)
+
+    with pytest.raises(AssertionError, match="Broken: known cells are held"):
+        check_family(Stubborn, SPACE, cells())
