@@ -1,9 +1,9 @@
 """The artifact: a fitted generator as one file, `NAME.likely`.
 
-A safetensors file: eight bytes of header length, a JSON header, raw arrays. Its metadata hold three strings: `format`
-(a number), `card` (JSON: codec and its state, family and its config, seed, data hash, library version, report) and
-`sha256` (of the card and of every array's name, type, shape and bytes). No pickle, no code; names are
-looked up in the registry and nowhere else. A file is written beside its target and renamed, so a reader
+A safetensors file: eight bytes of header length, a JSON header, raw arrays. Its metadata hold one string, `likely`
+(one, since the library writes several in no fixed order): JSON with `format` (a number), `card` (codec and its state,
+family and its config, seed, data hash, library version, report) and `sha256` (of the card and of every array's
+name, type, shape and bytes). No pickle, no code; names are looked up in the registry and nowhere else. A file is written beside its target and renamed, so a reader
 sees the old file or the new one, never half of either.
 
 Nothing in a file is believed before it is checked: the header's length and depth, the number, names, types and exact
@@ -37,12 +37,12 @@ _SIZES = {"BOOL": 1, "U8": 1, "I8": 1, "I16": 2, "U16": 2, "F16": 2, "BF16": 2, 
 
 def write(path: str | Path, card: dict[str, Any], tensors: dict[str, Tensor]) -> None:
     """Write card and tensors to `path`, all or nothing. Raises StorageError where the disk refuses."""
-    text = json.dumps(card, ensure_ascii=False, allow_nan=False, sort_keys=True)
+    text = _canonical(card)
     arrays = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(tensors.items())}
     if not arrays:
         arrays = {"nothing": torch.zeros(1, dtype=torch.uint8)}  # a file of no arrays cannot be told from a cut one
-    metadata = {"format": str(FORMAT), "card": text, "sha256": _digest(text, arrays)}
-    write_atomic(Path(path), safetensors.torch.save(arrays, metadata))
+    label = {"format": FORMAT, "sha256": _digest(text, arrays), "card": json.loads(text)}
+    write_atomic(Path(path), safetensors.torch.save(arrays, {"likely": _canonical(label)}))
 
 
 def read(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -58,26 +58,24 @@ def read(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise ArtifactError(f"Cannot read {str(path)!r}: {error.strerror}") from error
     header = _header(path, data)
     metadata = header.pop("__metadata__", None)
-    if not isinstance(metadata, dict) or "card" not in metadata or "format" not in metadata:
+    if not isinstance(metadata, dict) or not isinstance(metadata.get("likely"), str):
         raise ArtifactError(f"{str(path)!r} is a safetensors file, but not a model of likely.")
-    version = metadata["format"]
-    if not (isinstance(version, str) and version.isascii() and version.isdigit() and len(version) < 9):
-        raise _damaged(path, "its format number is no number")
-    if int(version) > FORMAT:
+    label = _json(path, metadata["likely"])
+    if not isinstance(label, dict) or type(label.get("format")) is not int or not isinstance(label.get("card"), dict):
+        raise _damaged(path, "its label is incomplete")
+    if label["format"] > FORMAT:
         raise ArtifactError(
-            f"{str(path)!r} has format {version}; this version of likely reads up to {FORMAT}: pip install -U likely"
+            f"{str(path)!r} has format {label['format']}; this version of likely reads up to {FORMAT}: "
+            "pip install -U likely"
         )
     _check_arrays(path, header, len(data))
     try:
         tensors = safetensors.torch.load(data)
     except Exception as error:  # whatever the library makes of a hostile file
         raise _damaged(path, str(error)[:120]) from error
-    text = metadata["card"]
-    if not isinstance(text, str) or metadata.get("sha256") != _digest(text, tensors):
+    card: dict[str, Any] = label["card"]
+    if label.get("sha256") != _digest(_canonical(card), tensors):
         raise _damaged(path, "its contents do not match its checksum")
-    card = _json(path, text)
-    if not isinstance(card, dict):
-        raise _damaged(path, "its card is no object")
     return card, tensors
 
 
@@ -121,6 +119,10 @@ def _check_arrays(path: Path, header: dict[str, Any], size: int) -> None:
         raise _damaged(path, "its arrays do not fill the file exactly")
 
 
+def _canonical(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=True)
+
+
 def _json(path: Path, text: str | bytes) -> Any:
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
@@ -129,9 +131,13 @@ def _json(path: Path, text: str | bytes) -> Any:
         return found
 
     try:
-        return json.loads(text, object_pairs_hook=once)
+        return json.loads(text, object_pairs_hook=once, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
         raise _damaged(path, f"its header is no JSON: {str(error)[:80]}") from error
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is no JSON")
 
 
 def _digest(card: str, tensors: dict[str, Tensor]) -> str:

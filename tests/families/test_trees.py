@@ -114,7 +114,9 @@ def test_soft_conditions_match_enumeration(trees: Trees) -> None:
     p = trees.log_prob(Batch(every)).exp().numpy() * weight[every[:, 2]].numpy()
     p /= p.sum()
     n = 1_500
-    known = Known(torch.zeros((n, 4), dtype=torch.int64), torch.zeros((n, 4), dtype=torch.bool), {2: weight.expand(n, -1)})
+    known = Known(
+        torch.zeros((n, 4), dtype=torch.int64), torch.zeros((n, 4), dtype=torch.bool), {2: weight.expand(n, -1)}
+    )
     done = trees.complete(known, rng=torch.Generator().manual_seed(3))
     assert (weight[done.x[:, 2]] > 0).all()
     counts = np.bincount(np.ravel_multi_index(done.x.numpy().T, SPACE.sizes), minlength=len(p))

@@ -21,7 +21,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
 import torch
@@ -66,7 +66,7 @@ class Mesh:
     kind: Kind = "single"
     rank: int = 0
     world: int = 1
-    device: torch.device = torch.device("cpu")
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     def place(self, family: Family[Any]) -> Family[Any]:
         """The model to train on the device: the family itself, or a copy where its weights will be cut in shards."""
@@ -81,7 +81,8 @@ class Mesh:
             return cast(Share, DistributedDataParallel(losses, devices, find_unused_parameters=True))
         if self.kind == "fsdp":
             fsdp = require("torch.distributed.fsdp", "sharded training")
-            mesh = dist.init_device_mesh(self.device.type, (self.world,))
+            device_mesh = require("torch.distributed.device_mesh", "sharded training")
+            mesh = device_mesh.init_device_mesh(self.device.type, (self.world,))
             for block in _blocks(model):
                 fsdp.fully_shard(block, mesh=mesh)
             # The root would stay whole after a forward without backward, and then miss that weights were changed.
@@ -130,6 +131,8 @@ def join(kind: Kind = "ddp", *, device: torch.device | str | None = None) -> Ite
         number = dist.get_node_local_rank(fallback_rank=0) if dist.is_available() else 0
         device = torch.device("cuda", number) if torch.cuda.is_available() else torch.device("cpu")
     device = torch.device(device)
+    if str(device) == "cuda":
+        device = torch.device("cuda", torch.cuda.current_device())
     if kind == "single" or not launched:
         yield Mesh(device=device)
         return

@@ -10,7 +10,7 @@ Source: Polyak & Juditsky, 1992, doi:10.1137/0330046; Tarvainen & Valpola, 2017,
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -18,6 +18,8 @@ from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from likely.train.distribute import local
+
+Blend = Callable[[list[Tensor], list[Tensor], None], None]
 
 
 class Average:
@@ -36,7 +38,8 @@ class Average:
         """Take in the weights as they are after `step` steps (from 1)."""
         if self._smooth:
             decay = min(self.decay, (1 + step) / (10 + step))
-            get_ema_multi_avg_fn(decay)([a for a, _ in self._smooth], [w for _, w in self._smooth], None)
+            blend: Blend = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+            blend([average for average, _ in self._smooth], [weight for _, weight in self._smooth], None)
         for average, weight in self._counts:
             average.copy_(weight)
 

@@ -73,7 +73,9 @@ def check(batch: Batch) -> None:
     while True:
         for name, tensor in ((where, part.x), (f"mask of {where}", part.mask)):
             if tensor is not None and len(tensor) != n:
-                raise DataError(f"The batch has {n} items, but its {name} has {len(tensor)}: they must belong together.")
+                raise DataError(
+                    f"The batch has {n} items, but its {name} has {len(tensor)}: they must belong together."
+                )
         if part.given is None:
             return
         part, where = part.given, f"given.{where}"
@@ -87,7 +89,7 @@ def fingerprint(batch: Batch) -> str:
             if tensor is not None:
                 digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
                 flat = tensor.detach().cpu().contiguous().flatten()
-                digest.update(flat.view(torch.uint8).numpy() if flat.numel() else b"")
+                digest.update(flat.view(torch.uint8).numpy().data if flat.numel() else b"")
         if part.given is None:
             return digest.hexdigest()
         part, where = part.given, f"given.{where}"

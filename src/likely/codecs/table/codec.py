@@ -255,7 +255,8 @@ class Table:
     def partial(self, items: Any) -> Known:
         """Rows with holes (None, NaN, absent columns) -> Known (B, D): holes are open but never missing again."""
         frame, _ = self._take(items, holes=True)
-        x = torch.zeros((frame.height, len(self.cells)), dtype=torch.int64)
+        sizes = self.space.sizes
+        x = torch.zeros((frame.height, len(sizes)), dtype=torch.int64)
         mask = torch.zeros(x.shape, dtype=torch.bool)
         soft: dict[int, Tensor] = {}
         for name, column in self.columns.items():
@@ -268,7 +269,7 @@ class Table:
             x[:, cells] *= mask[:, cells]
             if column.missing and hole.any():
                 for cell in cells:
-                    weights = torch.ones((frame.height, self.space.sizes[cell]))
+                    weights = torch.ones((frame.height, sizes[cell]))
                     weights[hole, 0] = 0.0
                     soft[cell] = weights
         return Known(x, mask, soft or None)

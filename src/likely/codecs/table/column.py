@@ -154,6 +154,8 @@ class Column(ABC):
 
     def encode(self, values: pl.Series) -> Codes:
         """(B, C) codes. Missing values where training had none take the commonest code."""
+        if not values.null_count():
+            return self._encode(values) + self.missing
         null = values.is_null().to_numpy()
         usual = np.array(self.usual(), np.int64)
         out = np.empty((len(values), len(usual)), np.int64)

@@ -51,7 +51,7 @@ def take(items: Any, *, encoding: str = "utf-8") -> tuple[pl.DataFrame, Form]:
         )
     check_names(frame.columns, "the table")
     frame = clean(frame)
-    fields = [Field(name, frame[name].dtype, outer) for name, outer in zip(frame.columns, outers, strict=True)]
+    fields = [Field(name, dtype, outer) for (name, dtype), outer in zip(frame.schema.items(), outers, strict=True)]
     return frame, Form(kind, tuple(fields))
 
 

@@ -36,10 +36,11 @@ class Intake:
         if not isinstance(items, pl.DataFrame) and isinstance(items, Sequence) and not len(items):
             items = pl.DataFrame(schema=dict.fromkeys(columns, pl.Null))
         raw, _ = frames.take(items, encoding=self.encoding)
-        for name in raw.columns:
+        here = dict.fromkeys(raw.columns)
+        for name in here:
             if holes and name not in columns and name not in self.dropped:
                 raise UnknownName("column", name, columns)
-        absent = [name for name in columns if name not in raw.columns]
+        absent = [name for name in columns if name not in here]
         if absent and not holes:
             raise Mismatch(
                 f"The table lacks the column{'s' * (len(absent) > 1)} {', '.join(map(repr, absent[:5]))} "
@@ -47,7 +48,7 @@ class Intake:
             )
         made, wrong = [], {}
         for name, column in columns.items():
-            if name in raw.columns:
+            if name in here:
                 series, bad = self._typed(raw[name], column)
             else:
                 series, bad = pl.Series(name, [None] * raw.height, dtype=column.dtype), np.zeros(raw.height, bool)
@@ -63,6 +64,8 @@ class Intake:
 
     def _typed(self, values: pl.Series, column: Column) -> tuple[pl.Series, NDArray[np.bool_]]:
         """Raw values -> the column's type; true where a value does not fit."""
+        if values.dtype == column.dtype and not isinstance(values.dtype, pl.String):
+            return values, np.zeros(len(values), bool)
         given = values.is_not_null()
         notation = self.notations.get(column.name)
         dtype = column.dtype

@@ -134,8 +134,10 @@ def _try(kind: str, distinct: pl.Series, typed: bool) -> Notation | None:
     """A notation of this kind that reads (nearly) all of the distinct texts."""
     most = 1 - TOLERANCE
     if kind in ("integer", "decimal"):
-        fits = distinct.str.contains(WHOLE if kind == "integer" else REAL)
-        return Notation(kind, kept=not typed) if fits.mean() >= (1.0 if kind == "integer" else most) else None  # type: ignore[operator]
+        real, whole = distinct.str.contains(REAL), distinct.str.contains(WHOLE)
+        coded = distinct.str.contains(r"^[+-]?0\d").any()
+        fits = bool(real.mean() >= most) and not coded and (kind == "decimal" or bool((real == whole).all()))  # type: ignore[operator]
+        return Notation(kind, kept=not typed) if fits else None
     if not distinct.head(50).str.contains(r"\d[-./:]\d").all():
         return None
     for form in _formats(kind):
