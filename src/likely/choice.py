@@ -35,8 +35,6 @@ def choose(
     family: str | Family[Any] | None, space: Space, rows: int, minutes: float | None, privacy: str, options: dict[str, Any]
 ) -> Choice:
     """The family for `rows` items of `space`. Raises UnknownName, OptionError, Mismatch."""
-    if privacy not in PRIVACY:
-        raise UnknownName("privacy setting", privacy, PRIVACY)
     if isinstance(family, Family):
         if options:
             raise OptionError(f"{', '.join(options)}: options belong to the family you made: give them to it instead.")

@@ -190,6 +190,7 @@ class Codec(Protocol[Items]):
     """
 
     name: ClassVar[str]  # in the registry
+    spaces: ClassVar[tuple[type, ...]]
     cells: list[str]  # the part of an item (a column) that each variable belongs to
     grammar: Grammar | None
 
@@ -199,9 +200,7 @@ class Codec(Protocol[Items]):
     def give(self, items: Items) -> Any: ...
     def fit(self, items: Items) -> Self: ...
     def encode(self, items: Items) -> Batch: ...
-    def decode(
-        self, x: Tensor, mask: Tensor | None = None, *, rng: torch.Generator, within: Any = None, start: int = 0
-    ) -> Items:
+    def make(self, x: Tensor, *, rng: torch.Generator, within: Any = None, start: int = 0) -> Items:
         """Tensors back to items. `within` is the wish or the items with holes that `condition` or
         `partial` were asked about: what it decides is kept to the letter. `start` items were made before."""
 

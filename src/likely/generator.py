@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,9 @@ import numpy as np
 import torch
 
 from likely import __version__, artifact, registry
-from likely.choice import Choice, choose
+from likely.choice import PRIVACY, Choice, choose, configure
 from likely.core import Batch, Budget, Codec, Completion, Conditional, Density, Family, Known, Listener, Progress
-from likely.errors import ArtifactError, ConstraintError, DataError, LikelyError, NotFitted, OptionError, Unsupported
+from likely.errors import ArtifactError, ConstraintError, DataError, LikelyError, NotFitted, OptionError, UnknownName, Unsupported
 from likely.evaluate.report import Report
 from likely.evaluate.table import evaluate_table
 from likely.train import loop
@@ -33,6 +33,7 @@ from likely.train.log import bar
 
 CHUNK = 25_000  # items made at once: memory stays flat for any n
 TRIES = 50  # rounds of drawing again what breaks a constraint that no construction can hold
+LEAST = {"faithful": 10, "balanced": 10, "private": 25}  # rows behind every level and bin
 THIN = 0.02  # share of rows with too few effective draws from which a proposal network pays
 
 
@@ -93,13 +94,13 @@ class Generator:
         redrawn, low = 0, []
         for start in range(0, n, CHUNK):
             size = min(CHUNK, n - start)
-            items, ess = self._draw(size, known, given, temperature, rng)
+            items, ess = self._draw(size, known, given, temperature, rng, start)
             bad = self.codec.rejects(items)
             for _ in range(TRIES):
                 if not bad.any():
                     break
                 redrawn += int(bad.sum())
-                again, _ = self._draw(int(bad.sum()), known, given, temperature, rng)
+                again, _ = self._draw(int(bad.sum()), known, given, temperature, rng, n + redrawn)
                 items = self.codec.replace(items, bad, again)
                 bad = self.codec.rejects(items)
             if bad.any():
@@ -126,13 +127,13 @@ class Generator:
         for start in range(0, len(frame), CHUNK):
             part = frame[start : start + CHUNK]
             completion = self._complete(self.codec.partial(part), 1.0, rng)
-            parts.append(self.codec.decode(completion.x, rng=rng, within=part))
+            parts.append(self.codec.make(completion.x, rng=rng, within=part))
             low.append(completion.ess.numpy())
         self._note_ess(np.concatenate(low))
         return self.codec.give(self.codec.join(parts))
 
     def _draw(
-        self, n: int, known: Known | None, given: Mapping[str, Any] | None, temperature: float, rng: torch.Generator
+        self, n: int, known: Known | None, given: Mapping[str, Any] | None, temperature: float, rng: torch.Generator, start: int
     ) -> tuple[Any, np.ndarray]:
         if known is None:
             x = self.family.sample(n, rng=rng, temperature=temperature, grammar=self.codec.grammar)
@@ -140,7 +141,7 @@ class Generator:
         else:
             completion = self._complete(_repeat(known, n), temperature, rng)
             x, ess = completion.x, completion.ess.numpy()
-        return self.codec.decode(x, rng=rng, within=given), ess
+        return self.codec.make(x, rng=rng, within=given, start=start), ess
 
     def _complete(self, known: Known, temperature: float, rng: torch.Generator) -> Completion:
         if not isinstance(self.family, Conditional):
@@ -280,11 +281,13 @@ def fit(
     checkpoint          a folder or file to resume from (families that learn by gradients).
     """
     seed = _seed(seed)
+    if privacy not in PRIVACY:
+        raise UnknownName("privacy setting", privacy, PRIVACY)
     if minutes is not None and not minutes > 0:
         raise OptionError(f"minutes is {minutes!r}; give more than 0, or None to take what is needed.")
     if not 0 <= control <= 0.5:
         raise OptionError(f"control is {control!r}; it is the share of rows set aside for the report: 0 to 0.5.")
-    with nullcontext(progress) if callable(progress) else bar() if progress else nullcontext(None) as listen:
+    with nullcontext(progress) if callable(progress) else listening(progress) as listen:
         if listen:
             listen(Progress("reading", 0.0))
         coder = _codec(codec, target, privacy, columns, constraints)
@@ -293,6 +296,8 @@ def fit(
         coder = coder.fit(items[learned])
         batch = coder.encode(items[learned])
         choice = choose(family, coder.space, len(learned), minutes, privacy, options)
+        if not coder.space.sizes:
+            raise DataError("Every column is constant or an id: there is nothing to learn.")
         model = choice.family
         rng = torch.Generator().manual_seed(seed)
         budget = Budget(minutes=minutes)
@@ -306,13 +311,19 @@ def fit(
     return Generator(coder, model, card, evidence, [choice.reason], torch.Generator().manual_seed(seed + 1))
 
 
+def listening(wanted: bool) -> AbstractContextManager[Listener | None]:
+    """A progress bar on standard error, or silence."""
+    return bar() if wanted else nullcontext(None)
+
+
 def load(path: str | Path) -> Generator:
     """A generator from its file. Raises ArtifactError where the file is no model, damaged or newer than this version."""
     card, tensors = artifact.read(path)
     try:
         codec = registry.get("codec", card["codec"]["name"])().load(card["codec"]["state"])
         cls = registry.get("family", card["family"]["name"])
-        model = cls(codec.space, None, cls.configure(card["family"]["config"])).restore(tensors)
+        config = configure(cls.Config(), card["family"]["config"], card["family"]["name"])
+        model = cls(codec.space, None, config).restore(tensors)
         int(card["seed"]), int(card["rows"]), str(card["choice"]), str(card["privacy"]), str(card["library"])
         if card.get("report"):
             Report.from_dict(card["report"])
@@ -334,8 +345,9 @@ def _codec(
         if target or columns or constraints:
             raise OptionError("target, columns and constraints belong to the codec you made: give them to it instead.")
         return codec
+    options = {"columns": columns, "constraints": constraints, "targets": [target] if target else None}
     made: Codec[Any] = registry.get("codec", codec or "table")(
-        target=target, columns=columns, constraints=constraints, privacy=privacy
+        least=LEAST[privacy], **{name: value for name, value in options.items() if value}
     )
     return made
 

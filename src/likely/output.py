@@ -6,11 +6,14 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import polars as pl
 
 from likely.codecs.table.write import Writer
-from likely.errors import StorageError
+from likely.errors import OptionError, StorageError
+from likely.generator import Generator
 
 
 @contextmanager
@@ -20,7 +23,7 @@ def writer(path: Path | None, as_json: bool = False) -> Iterator[Callable[[pl.Da
         yield _Stream(as_json)
         return
     with Writer(path) as open_writer:
-        yield open_writer.write
+        yield open_writer.append
 
 
 def writable(path: Path) -> Path:
@@ -37,6 +40,32 @@ def writable(path: Path) -> Path:
     except OSError as error:
         raise StorageError(f"Cannot write to {str(folder)!r}: {error.strerror}. Give another path with -o.") from error
     return path
+
+
+def scores(gen: Generator, data: Any, flag: float | None = None) -> pl.DataFrame:
+    """One line a row of `data`: its surprise in nats, what each column adds, the column that adds most, and with
+    `flag` (a share in (0, 1)) whether it is among the strangest."""
+    each = gen.surprise(data, each=True)
+    table = pl.DataFrame(each)
+    total = table.sum_horizontal().alias("surprise")
+    most = pl.Series("strangest", [table.columns[i] for i in np.argmax(table.to_numpy(), 1)])
+    columns = [pl.Series("row", np.arange(len(table))), total, most]
+    if flag is not None:
+        count = max(1, round(flag * len(table)))
+        edge = np.sort(total.to_numpy())[-count]
+        columns.append((total >= edge).alias("flag"))
+    return pl.DataFrame([*columns, *(table[name].alias(f"surprise:{name}") for name in table.columns)])
+
+
+def share(text: str) -> float:
+    """"1%" or "0.01" as a share. Raises OptionError unless it lies in (0, 1)."""
+    try:
+        value = float(text.strip().removesuffix("%")) / (100 if text.strip().endswith("%") else 1)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < 1:
+        raise OptionError(f"--flag {text!r} is no share between 0 and 1: write --flag 1% or --flag 0.01")
+    return value
 
 
 class _Stream:

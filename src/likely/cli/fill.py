@@ -9,9 +9,9 @@ from likely.cli.options import Model, Out, Quiet, Seed, Table, say
 def fill(model: Model, data: Table, out: Out = None, seed: Seed = 0, quiet: Quiet = False) -> None:
     """Complete missing cells: likely fill patients.likely holes.csv -o whole.csv"""
     gen = likely.load(model)
-    rows = gen.codec.read(str(data))
-    with likely.writer(out, False) as write:
-        write(gen.fill_rows(rows, seed=seed))
+    rows = gen.codec.read(gen.fill(str(data), seed=seed))
+    with likely.output.writer(out) as write:
+        write(rows)
     for note in gen.notes:
         say(note, quiet)
     if out is not None:

@@ -28,7 +28,7 @@ def fit(
 ) -> None:
     """Learn a table: likely fit patients.csv -o patients.likely"""
     path = out or data.with_name(data.name.split(".")[0] + ".likely")
-    likely.writable(path)
+    likely.output.writable(path)
     gen = likely.fit(
         str(data), target=target, privacy=privacy, family=family, seed=seed, control=control, minutes=minutes,
         columns=pairs(column or [], "--column", "zip=category"), constraints=constraint or None, progress=not quiet,
@@ -36,7 +36,7 @@ def fit(
     for line in [*map(str, gen.codec.describe()), "", *gen.codec.promises(), *gen.notes]:
         say(line, quiet or as_json)
     if with_report and gen.evidence and len(gen.evidence.control):
-        with likely.bar(not quiet) as listen:
+        with likely.generator.listening(not quiet) as listen:
             report = gen.report(listen=listen)
         say("\n" + report.answer, quiet or as_json)
     gen.save(path)

@@ -22,7 +22,7 @@ def report(
 ) -> None:
     """The report card: likely report patients.likely -o report.html"""
     gen = likely.load(model)
-    with likely.bar(not quiet and holdout is not None) as listen:
+    with likely.generator.listening(not quiet and holdout is not None) as listen:
         card = gen.report(
             str(holdout) if holdout else None, train=str(train) if train else None, target=target, listen=listen
         )

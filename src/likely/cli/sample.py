@@ -25,7 +25,7 @@ def sample(
     """Make rows: likely sample patients.likely -n 1000 --given sex=F -o out.parquet"""
     gen = likely.load(model)
     wish = pairs(given or [], "--given", "age=60..80")
-    with likely.bar(not quiet and out is not None) as listen, likely.writer(out, as_json) as write:
+    with likely.generator.listening(not quiet and out is not None) as listen, likely.output.writer(out, as_json) as write:
         for part in gen.stream(n, given=wish or None, temperature=temperature, seed=seed, listen=listen):
             write(part)
     for note in gen.notes:

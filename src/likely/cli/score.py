@@ -20,8 +20,8 @@ def score(
 ) -> None:
     """Surprise per row and per column, in nats: likely score patients.likely new.csv --flag 1%"""
     gen = likely.load(model)
-    table = gen.score(str(data), flag=likely.share(flag) if flag else None)
-    with likely.writer(out, as_json) as write:
+    table = likely.output.scores(gen, str(data), likely.output.share(flag) if flag else None)
+    with likely.output.writer(out, as_json) as write:
         write(table)
     if out is not None:
         say(f"Wrote {len(table):,} scores to {out}.", quiet)

@@ -8,7 +8,7 @@ from likely.cli.options import Json, Model, show_json
 
 def list_(as_json: Json = False) -> None:
     """Codecs, families, which of them fit, and what each family can do."""
-    grid = likely.grid()
+    grid = likely.grid.grid()
     if as_json:
         show_json(grid)
         return

@@ -96,6 +96,12 @@ class Mesh:
             return rows[:1], 0.0
         return mine, self.world * len(mine) / len(rows)
 
+    def seed(self, number: int) -> None:
+        """Seed the global generators that a loss may draw from."""
+        torch.default_generator.manual_seed(number)  # torch.manual_seed seeks every kind of device: 2 ms a step
+        if self.device.type == "cuda":
+            torch.cuda.manual_seed(number)
+
     def mean(self, value: Tensor) -> Tensor:
         """The mean of a tensor over processes."""
         if self.kind == "single":

@@ -176,7 +176,7 @@ class _Run:
         rows = self.rows[order.draw(numbers.step, self.size, len(self.rows), self.seed)]
         mine, weight = mesh.part(rows)
         batch = order.take(self.data, mine, mesh.device)
-        torch.manual_seed(order.mix(order.STEP, self.seed, numbers.step, mesh.rank))
+        mesh.seed(order.mix(order.STEP, self.seed, numbers.step, mesh.rank))
         numbers.step += 1
         bad = ""
         for k, (objective, optimiser) in enumerate(zip(self.objectives, self.state.optimisers, strict=True)):
@@ -232,7 +232,7 @@ class _Run:
     @torch.no_grad()
     def left_out_loss(self) -> float:
         """Mean loss of the averaged weights; the same random numbers at each call, so that calls can be compared."""
-        torch.manual_seed(order.mix(order.EVALUATION, self.seed, self.mesh.rank))
+        self.mesh.seed(order.mix(order.EVALUATION, self.seed, self.mesh.rank))
         total = torch.zeros((), dtype=torch.float64, device=self.mesh.device)
         self.model.eval()
         try:

@@ -111,12 +111,19 @@ class Bins:
         return self.lo[first], self.hi[last]
 
     def segment(self, values: Values) -> Ints:
-        """The segment (B,) that holds each value, or the nearest one."""
+        """The segment (B,) that holds each value, or the nearest one.
+
+        A spike takes its own value only, where a pool is on the other side of the gap: the rows that the fitted
+        ends left out stay with their pool.
+        """
         values = self._axis(values)
         at = np.clip(np.searchsorted(self.lo, values, "right") - 1, 0, None)
         after = np.minimum(at + 1, len(self.lo) - 1)
+        spike = (self.lo == self.hi) & (np.bincount(self.code, minlength=self.size)[self.code] == 1)
         with np.errstate(over="ignore"):
-            nearer = (values > self.hi[at]) & (self.lo[after] - values < values - self.hi[at])
+            nearer = self.lo[after] - values < values - self.hi[at]
+        nearer = np.where(spike[at] == spike[after], nearer, spike[at])
+        nearer &= (values > self.hi[at]) & (after > at)
         return np.where(nearer, after, at)
 
     def encode(self, values: Values) -> Ints:
@@ -378,8 +385,8 @@ def _end(values: Values, counts: Ints, grid: bool) -> Any:
     """The fitted upper end of the outermost group (see the module's text). Values ascending."""
     rows = np.repeat(values, np.minimum(counts, 10_000))
     m = len(rows)
-    if m < 4 or values[0] == values[-1]:
-        return values[-1]
+    if m < 4 or rows[-1] == rows[-3]:
+        return values[-1]  # three rows share it: nobody's own
     logs = values[0] > 0 and float(values[-1]) / LOG_RATIO > float(values[0])
     axis = np.log(rows.astype(np.float64)) if logs else rows.astype(np.float64) / 8  # / 8: sums cannot overflow
     place = (np.arange(m) + 1) / (m + 1)

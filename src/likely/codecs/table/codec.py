@@ -11,7 +11,7 @@ Shape letters: B rows, D cells, K codes of a cell.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import polars as pl
@@ -44,6 +44,8 @@ class Table:
     the number of rows. `encoding`: of text files.
     """
 
+    name: ClassVar[str] = "table"
+    spaces: ClassVar[tuple[type, ...]] = (Cells,)
     grammar: Grammar | None = None
     keeping: Keeping
 
@@ -68,13 +70,42 @@ class Table:
         self.columns: dict[str, Column] = {}
         self.notations: dict[str, Notation] = {}
         self.form: Form | None = None
+        self._came: tuple[pl.DataFrame, Form] | None = None
         self.n = 0
+
+    # ----------------------------------------------------------------------------------------- any table type
+
+    def read(self, items: Any) -> pl.DataFrame:
+        """Any table -> a polars frame. What the first one was decides what `give` gives back."""
+        frame, form = frames.take(items, encoding=self.encoding)
+        if self.form is None:
+            self._came = frame, form
+        return frame
+
+    def give(self, items: pl.DataFrame) -> Any:
+        """A polars frame -> the type of the table that was learned from."""
+        return frames.give(items, self._form())
+
+    def join(self, parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
+        """One frame of several."""
+        return parts[0] if len(parts) == 1 else pl.concat(parts)
+
+    def replace(self, items: pl.DataFrame, mask: NDArray[np.bool_], others: pl.DataFrame) -> pl.DataFrame:
+        """The rows of `others` in the places where the mask (B,) is true."""
+        source = np.arange(len(items))
+        source[mask] = len(items) + np.arange(len(others))
+        return pl.concat([items, others])[source]
 
     # ------------------------------------------------------------------------------------------------ learn
 
     def fit(self, items: Any) -> Self:
         """Learn the columns of a table. Raises DataError, OptionError, UnknownName."""
-        frame, form = frames.take(items, encoding=self.encoding)
+        came = self._came
+        if came is not None and isinstance(items, pl.DataFrame) and items.schema == came[0].schema:
+            frame, form = items, came[1]  # rows of a table that `read` has met
+        else:
+            frame, form = frames.take(items, encoding=self.encoding)
+        self._came = None
         if not frame.width:
             raise DataError("The table has no columns.")
         if frame.height < FEWEST:
@@ -185,9 +216,10 @@ class Table:
         `within`: the wish (a mapping) or the rows with holes that `condition` or `partial` were asked about; what
         it decides is kept to the letter. `start`: the number of rows made before, where one table is made in parts.
         """
-        return frames.give(self._made(x, rng, within, start), self._form())
+        return self.give(self.make(x, rng=rng, within=within, start=start))
 
-    def _made(self, x: Tensor, rng: torch.Generator, within: Any, start: int) -> pl.DataFrame:
+    def make(self, x: Tensor, *, rng: torch.Generator, within: Any = None, start: int = 0) -> pl.DataFrame:
+        """The same as `decode`, as a polars frame."""
         columns = self._fitted()
         codes = x.detach().cpu().numpy().astype(np.int64)
         sizes = np.array(self.space.sizes)

@@ -50,7 +50,7 @@ class Forest:
 
     @cached_property
     def _booster(self) -> lightgbm.Booster:
-        return lightgbm.Booster(model_str=_write(self), params={"verbose": -1})
+        return lightgbm.Booster(model_str=_write(self))
 
     def margin(self, x: NDArray[np.float32], first: int, count: int) -> NDArray[np.float64]:
         """Sum of the leaves that rows `x` (N, D) reach in trees first .. first + count - 1: (N,) log-odds."""
