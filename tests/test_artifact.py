@@ -17,7 +17,12 @@ from likely import artifact
 from likely.errors import ArtifactError, StorageError
 
 CARD = {"name": "x", "numbers": [1, 2.5], "text": "åß∂"}
-TENSORS = {"a": torch.arange(6).reshape(2, 3), "b.c": torch.randn(4), "empty": torch.zeros(0, 3), "flag": torch.tensor([True])}
+TENSORS = {
+    "a": torch.arange(6).reshape(2, 3),
+    "b.c": torch.randn(4),
+    "empty": torch.zeros(0, 3),
+    "flag": torch.tensor([True]),
+}
 
 
 @pytest.fixture

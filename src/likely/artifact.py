@@ -104,7 +104,13 @@ def _check_arrays(path: Path, header: dict[str, Any], size: int) -> None:
         if not _NAME.fullmatch(name) or not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
             raise _damaged(path, f"array {name[:40]!r} is badly described")
         width, shape, span = _SIZES.get(str(entry["dtype"])), entry["shape"], entry["data_offsets"]
-        good = width is not None and isinstance(shape, list) and len(shape) <= 8 and isinstance(span, list) and len(span) == 2
+        good = (
+            width is not None
+            and isinstance(shape, list)
+            and len(shape) <= 8
+            and isinstance(span, list)
+            and len(span) == 2
+        )
         if not good or not all(type(number) is int and 0 <= number <= size for number in [*shape, *span]):
             raise _damaged(path, f"array {name[:40]!r} has no sensible type or shape")
         count = 1

@@ -17,7 +17,7 @@ from likely.core import Cells, Family, Space
 from likely.errors import Mismatch, OptionError, UnknownName
 
 PRIVACY = ("faithful", "balanced", "private")
-TREE_SECONDS = 2.2e-7  # CPU seconds a row, bit and feature
+TREE_SECONDS = 1.0e-6  # CPU seconds a row, bit and feature
 LONGEST = 30.0  # minutes that trees may take when no budget is named
 
 
@@ -32,13 +32,20 @@ class Choice:
 
 
 def choose(
-    family: str | Family[Any] | None, space: Space, rows: int, minutes: float | None, privacy: str, options: dict[str, Any]
+    family: str | Family[Any] | None,
+    space: Space,
+    rows: int,
+    minutes: float | None,
+    privacy: str,
+    options: dict[str, Any],
 ) -> Choice:
     """The family for `rows` items of `space`. Raises UnknownName, OptionError, Mismatch."""
     if isinstance(family, Family):
         if options:
             raise OptionError(f"{', '.join(options)}: options belong to the family you made: give them to it instead.")
-        name = next((n for n in registry.names("family") if registry.get("family", n) is type(family)), type(family).__name__)
+        name = next(
+            (n for n in registry.names("family") if registry.get("family", n) is type(family)), type(family).__name__
+        )
         return Choice(name, family, asdict(family.config), f"'{name}' was given.")
     quick = False
     if family is None:
@@ -83,9 +90,21 @@ def _decide(space: Space, rows: int, minutes: float | None) -> tuple[str, str, b
     about = f"about {max(1, round(need * 60))} seconds" if need < 2 else f"about {need:.0f} minutes"
     allowed = minutes if minutes is not None else LONGEST
     if need <= 0.8 * allowed:
-        return "trees", f"'trees': {size} take them {about} on {threads} threads, and nothing is truer on tables.", False
+        return (
+            "trees",
+            f"'trees': {size} take them {about} on {threads} threads, and nothing is truer on tables.",
+            False,
+        )
     if need / 3 <= 0.8 * allowed:
-        return "trees", f"'trees' in a quick setting: {size} would take {about} in full, {allowed:g} minutes are allowed.", True
+        return (
+            "trees",
+            f"'trees' in a quick setting: {size} would take {about} in full, {allowed:g} minutes are allowed.",
+            True,
+        )
     if allowed >= 0.1:
-        return "masked", f"'masked': trees would take {about} for {size}; the network stops after {allowed:g} minutes.", False
+        return (
+            "masked",
+            f"'masked': trees would take {about} for {size}; the network stops after {allowed:g} minutes.",
+            False,
+        )
     return "exact", f"'exact': in {allowed * 60:.0f} seconds nothing but independent columns can be learned.", False

@@ -284,7 +284,9 @@ class Density(Protocol):
     exact: bool
 
     def log_prob(self, batch: Batch) -> Tensor: ...  # (B,) nats
-    def log_probs(self, batch: Batch) -> Tensor: ...  # (B, D) nats: the share of each variable or step; sums to log_prob
+    def log_probs(
+        self, batch: Batch
+    ) -> Tensor: ...  # (B, D) nats: the share of each variable or step; sums to log_prob
 
 
 @runtime_checkable
@@ -314,7 +316,9 @@ class Latent(Protocol):
 class Policy(Protocol):
     """Says how likely each *step* of a sample was: all that alignment needs."""
 
-    def rollout(self, n: int, given: Batch | None = None, known: Known | None = None, *, rng: torch.Generator) -> Path: ...
+    def rollout(
+        self, n: int, given: Batch | None = None, known: Known | None = None, *, rng: torch.Generator
+    ) -> Path: ...
     def retrace(self, batch: Batch) -> Path: ...
     def score(self, path: Path) -> Scores: ...
 

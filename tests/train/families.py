@@ -132,7 +132,7 @@ class Game(Family[Reals]):
 
     def judging(self, batch: Batch) -> Tensor:
         gap = self.judge(batch.x).mean() - self.judge(self.made(len(batch.x)).detach()).mean()
-        return -gap + 0.5 * self.judge.weight.square().sum()
+        return -gap + 4 * self.judge.weight.square().sum()  # w = gap / 8: weak enough not to spin
 
     def making(self, batch: Batch) -> Tensor:
         return -self.judge(self.made(len(batch.x))).mean()

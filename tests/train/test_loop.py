@@ -1,4 +1,4 @@
-"""The loop: it reaches the entropy, obeys its budget, survives bad numbers and Ctrl-C, and repeats itself to the bit."""
+"""The loop: it reaches the entropy, keeps to its budget, survives bad numbers and Ctrl-C, and repeats to the bit."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ QUICK = replace(Gaussian.training, evaluations=6)
 
 def test_the_loss_falls_to_the_entropy() -> None:
     family = fresh(Gaussian)
-    history = fit(family, normal(4000), Budget(steps=800), training=replace(Gaussian.training, batch=256))
+    history = fit(family, normal(4000), Budget(steps=500), training=replace(Gaussian.training, batch=256))
     with torch.no_grad():
         mean = float(family.loss(normal(20_000, seed=1)))
     # The maximum likelihood fit of 9 free numbers on 3,760 items exceeds the entropy by about 9 / (2 * 3760) nats.
@@ -36,8 +36,8 @@ def test_the_loss_falls_to_the_entropy() -> None:
 
 def test_a_game_of_two_objectives_finds_its_equilibrium() -> None:
     family = fresh(Game)
-    history = fit(family, normal(2000), Budget())
-    assert torch.allclose(family.maker["shift"], torch.ones(3), atol=0.25)
+    history = fit(family, normal(2000), Budget(), training=replace(Game.training, batch=512))
+    assert torch.allclose(family.maker["shift"], torch.ones(3), atol=0.2)
     assert history.best is None
     assert history.left_out == 0
     assert set(history.evaluations[-1].losses) == {"judge", "maker"}
@@ -185,7 +185,12 @@ def test_masks_and_conditions_travel_with_their_items() -> None:
             return super().loss(batch)
 
     x = torch.arange(n).float()[:, None].expand(n, 3) / n
-    fit(fresh(Looks), Batch(x, Batch(2 * x, mask=x > 0.5)), Budget(steps=5), training=replace(QUICK, batch=8))
+    fit(
+        fresh(Looks),
+        Batch(x, Batch(2 * x, mask=x > 0.5)),
+        Budget(steps=5),
+        training=replace(QUICK, batch=8, evaluations=1),
+    )
     for item, given, mask in seen:
         assert torch.equal(given, 2 * item)
         assert torch.equal(mask, item > 0.5)
@@ -226,7 +231,7 @@ def test_senseless_settings_are_refused(training: Training, word: str) -> None:
 def test_senseless_data_and_budgets_are_refused() -> None:
     with pytest.raises(DataError, match="no items"):
         fit(fresh(Gaussian), normal(0), STEPS)
-    with pytest.raises(DataError, match="50 items, but its mask of given.x has 49"):
+    with pytest.raises(DataError, match=r"50 items, but its mask of given\.x has 49"):
         fit(fresh(Gaussian), Batch(torch.zeros(50, 3), Batch(torch.zeros(50, 3), mask=torch.ones(49, 3))), STEPS)
     with pytest.raises(OptionError, match="minutes"):
         fit(fresh(Gaussian), normal(10), Budget(minutes=-1.0))

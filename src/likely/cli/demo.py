@@ -14,7 +14,12 @@ from likely.cli.options import Quiet, Seed, say
 Folder = Annotated[Path, typer.Option("-o", "--out", help="The folder for what the demo makes.")]
 
 
-def demo(out: Folder = Path("demo"), n: Annotated[int, typer.Option("-n", help="How many patients.")] = 5000, seed: Seed = 0, quiet: Quiet = False) -> None:
+def demo(
+    out: Folder = Path("demo"),
+    n: Annotated[int, typer.Option("-n", help="How many patients.")] = 5000,
+    seed: Seed = 0,
+    quiet: Quiet = False,
+) -> None:
     """Synthetic patients from 9,105 real ones: likely demo"""
     started = time.monotonic()
     out.mkdir(parents=True, exist_ok=True)
@@ -36,7 +41,10 @@ def demo(out: Folder = Path("demo"), n: Annotated[int, typer.Option("-n", help="
             write(part)
     say("Three of them, all women over 80 with cancer, because we ask for that:\n", quiet)
     wish = {"sex": "female", "age": (80, None), "dzclass": "Cancer"}
-    say(str(gen.sample(3, given=wish, seed=seed)["age", "sex", "dzgroup", "num.co", "meanbp", "crea", "hospdead"]), quiet)
+    say(
+        str(gen.sample(3, given=wish, seed=seed)["age", "sex", "dzgroup", "num.co", "meanbp", "crea", "hospdead"]),
+        quiet,
+    )
 
     say("\nThe report card: synthetic beside real patients the model has not seen ...", quiet)
     with likely.generator.listening(not quiet) as listen:

@@ -16,12 +16,20 @@ def fit(
     out: Annotated[Path | None, typer.Option("-o", "--out", help="The model file; DATA.likely otherwise.")] = None,
     target: Annotated[str | None, typer.Option(help="A column people will predict.")] = None,
     privacy: Annotated[str, typer.Option(help="faithful, balanced or private.")] = "balanced",
-    family: Annotated[str | None, typer.Option(help="trees, masked or exact; chosen by size and time otherwise.")] = None,
-    column: Annotated[list[str] | None, typer.Option(help="What a column is: --column zip=category (also drop).")] = None,
-    constraint: Annotated[list[str] | None, typer.Option(help='What holds in every row: --constraint "start <= end".')] = None,
+    family: Annotated[
+        str | None, typer.Option(help="trees, masked or exact; chosen by size and time otherwise.")
+    ] = None,
+    column: Annotated[
+        list[str] | None, typer.Option(help="What a column is: --column zip=category (also drop).")
+    ] = None,
+    constraint: Annotated[
+        list[str] | None, typer.Option(help='What holds in every row: --constraint "start <= end".')
+    ] = None,
     control: Annotated[float, typer.Option(help="Share of rows set aside for the report.")] = 0.1,
     minutes: Annotated[float | None, typer.Option(help="Time to spend at most.")] = None,
-    with_report: Annotated[bool, typer.Option("--report/--no-report", help="Measure and store the report card.")] = True,
+    with_report: Annotated[
+        bool, typer.Option("--report/--no-report", help="Measure and store the report card.")
+    ] = True,
     seed: Seed = 0,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -41,6 +49,8 @@ def fit(
         say("\n" + report.answer, quiet or as_json)
     gen.save(path)
     if as_json:
-        show_json({"model": str(path), "choice": gen.card["choice"], "rows": gen.card["rows"], "report": gen.card["report"]})
+        show_json(
+            {"model": str(path), "choice": gen.card["choice"], "rows": gen.card["rows"], "report": gen.card["report"]}
+        )
     else:
         say(f"\nSaved {path}. Next: likely sample {path} -n 1000 -o more.csv   or   likely report {path}", quiet)

@@ -15,7 +15,8 @@ from likely.errors import OptionError
 Model = Annotated[Path, typer.Argument(help="A model file, NAME.likely.", show_default=False)]
 Table = Annotated[Path, typer.Argument(help="A table: .csv, .tsv, .parquet, .jsonl.", show_default=False)]
 Out = Annotated[
-    Path | None, typer.Option("-o", "--out", help="Where to write: .csv, .tsv, .parquet, .jsonl; standard output otherwise.")
+    Path | None,
+    typer.Option("-o", "--out", help="Where to write: .csv, .tsv, .parquet, .jsonl; standard output otherwise."),
 ]
 Seed = Annotated[int, typer.Option("--seed", help="Same seed, same machine, same bytes.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]

@@ -14,7 +14,9 @@ from likely.cli.options import Json, Model, Quiet, say, show_json
 def report(
     model: Model,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="A page to write: report.html (or .json).")] = None,
-    holdout: Annotated[Path | None, typer.Option(help="Rows the model never saw; the control rows of fit otherwise.")] = None,
+    holdout: Annotated[
+        Path | None, typer.Option(help="Rows the model never saw; the control rows of fit otherwise.")
+    ] = None,
     train: Annotated[Path | None, typer.Option(help="The rows learned from: needed to measure privacy anew.")] = None,
     target: Annotated[str | None, typer.Option(help="The column to predict.")] = None,
     as_json: Json = False,

@@ -14,7 +14,8 @@ def sample(
     model: Model,
     n: Annotated[int, typer.Option("-n", help="How many rows.")] = 1000,
     given: Annotated[
-        list[str] | None, typer.Option(help="What holds in every row: --given sex=F --given age=60..80 --given 'race=white|black'.")
+        list[str] | None,
+        typer.Option(help="What holds in every row: --given sex=F --given age=60..80 --given 'race=white|black'."),
     ] = None,
     out: Out = None,
     temperature: Annotated[float, typer.Option(help="Below 1 more typical rows, above 1 more unusual ones.")] = 1.0,
@@ -25,7 +26,10 @@ def sample(
     """Make rows: likely sample patients.likely -n 1000 --given sex=F -o out.parquet"""
     gen = likely.load(model)
     wish = pairs(given or [], "--given", "age=60..80")
-    with likely.generator.listening(not quiet and out is not None) as listen, likely.output.writer(out, as_json) as write:
+    with (
+        likely.generator.listening(not quiet and out is not None) as listen,
+        likely.output.writer(out, as_json) as write,
+    ):
         for part in gen.stream(n, given=wish or None, temperature=temperature, seed=seed, listen=listen):
             write(part)
     for note in gen.notes:

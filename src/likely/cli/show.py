@@ -24,7 +24,10 @@ def show(model: Model, as_json: Json = False) -> None:
     gen = likely.load(model)
     card = gen.card
     if as_json:
-        show_json({key: value for key, value in card.items() if key != "codec"} | {"columns": [str(c) for c in gen.codec.describe()]})
+        show_json(
+            {key: value for key, value in card.items() if key != "codec"}
+            | {"columns": [str(c) for c in gen.codec.describe()]}
+        )
         return
     print(gen)
     print(card["choice"])
@@ -33,4 +36,7 @@ def show(model: Model, as_json: Json = False) -> None:
         print(column)
     for promise in gen.codec.promises():
         print(promise)
-    print("\n" + (gen.report().answer if card.get("report") else "It holds no report: likely report MODEL --holdout new.csv"))
+    print(
+        "\n"
+        + (gen.report().answer if card.get("report") else "It holds no report: likely report MODEL --holdout new.csv")
+    )

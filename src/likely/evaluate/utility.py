@@ -26,7 +26,9 @@ from likely.evaluate.fidelity import Trends
 CLASSES = 20  # a category with more levels is no target
 LEAST_CLASS = 20  # rows of the second most frequent class
 LEAST_ROWS = 50  # rows with a known target, to learn from and to test on
-DISTINCT = 20  # different values that a number must have to be a target
+DISTINCT = 12  # a number with fewer different values than this is predicted as a class
+FEW = 3  # classes of the targets that are chosen first: boosting costs one forest a class
+TWIN = 0.99  # |r| or Cramer's V above which one column is another one in disguise
 CHANCE = {"auroc": 0.55, "spearman": 0.1}  # real rows that score no better teach nothing
 ROUNDS = 100  # bootstrap rounds of the interval
 TESTED = 4000  # test rows of the bootstrap
@@ -63,16 +65,21 @@ class Forecast:
         return float(np.corrcoef(a, b)[0, 1])
 
 
+def classes(real: Rows, j: int) -> Floats | None:
+    """The (K,) values that column j takes, as classes; None where it is a number with many values."""
+    values = np.unique(real.x[~np.isnan(real.x[:, j]), j])
+    return values if real.columns[j].discrete or len(values) < DISTINCT else None
+
+
 def reason_against(real: Rows, j: int) -> str | None:
     """Why column j cannot be a target; None if it can."""
     column, x = real.columns[j], real.x[:, j]
     x = x[~np.isnan(x)]
     if len(x) < LEAST_ROWS:
         return f"{column.name!r} is known in {len(x)} real rows only; {LEAST_ROWS} are needed"
-    if not column.discrete:
-        return None if len(np.unique(x)) >= DISTINCT else f"{column.name!r} takes too few different values"
-    counts = np.sort(np.bincount(x.astype(np.int64)))[::-1]
-    counts = counts[counts > 0]
+    if classes(real, j) is None:
+        return None
+    counts = np.sort(np.unique(x, return_counts=True)[1])[::-1]
     if len(counts) < 2:
         return f"{column.name!r} has one value only: there is nothing to predict"
     if len(counts) > CLASSES:
@@ -87,44 +94,48 @@ def targets(real: Rows, trends: Trends, most: int = 3) -> list[int]:
     fit = [j for j in range(len(real.columns)) if reason_against(real, j) is None]
     if not fit:
         return []
-    strength = np.zeros(len(real.columns))
+    strength, copied = np.zeros(len(real.columns)), np.zeros(len(real.columns), bool)
     for (i, j), value in zip(trends.pairs, np.nan_to_num(trends.strength), strict=True):
-        # squared: a few strong ties count more than many weak ones; capped, so that a mere copy of a column does not
-        strength[[i, j]] += min(value, 0.7) ** 2
-    # few classes first: they are quick, and what people predict
-    few = {j: real.columns[j].discrete and len(real.columns[j].levels) <= 6 for j in fit}
-    rest = sorted(fit[:-1], key=lambda j: (not few[j], -strength[j], j))
+        strength[[i, j]] += value**2  # squared: a few strong ties count more than many weak ones
+        copied[[i, j]] |= value > TWIN  # to say a column from its twin shows nothing
+    kinds = {j: classes(real, j) for j in fit}
+    few = {j: values is None or len(values) <= FEW for j, values in kinds.items()}
+    rest = sorted(fit[:-1], key=lambda j: (bool(copied[j]), not few[j], -strength[j], j))
     return [fit[-1], *rest][:most]
 
 
-def forecast(learn: Rows, test: Rows, j: int, seed: int) -> Forecast | None:
-    """Predict column j of the test rows by a model of the learning rows; None where these cannot teach it."""
-    column = test.columns[j]
+def forecast(learn: Rows, test: Rows, j: int, values: Floats | None, seed: int) -> Forecast | None:
+    """Predict column j of the test rows by a model of the learning rows; None where these are too few to learn from.
+
+    `values` are its `classes` (K,), or None for a number. Rows with any other value are left out.
+    """
     others = np.delete(np.arange(len(test.columns)), j)
     discrete = test.discrete[others]
-    known, asked = ~np.isnan(learn.x[:, j]), ~np.isnan(test.x[:, j])
+    known, asked = _usable(learn.x[:, j], values), _usable(test.x[:, j], values)
     x, y = codes_within(learn.x[known][:, others], discrete), learn.x[known, j]
     z, truth = codes_within(test.x[asked][:, others], discrete), test.x[asked, j]
     used = np.flatnonzero(~np.isnan(x).all(axis=0)) if len(x) else np.empty(0, np.int64)
     if len(y) < LEAST_ROWS or not len(used):
         return None
     x, z, discrete = x[:, used], z[:, used], discrete[used]
-    if not column.discrete:
+    if values is None:
         low, high = np.quantile(y, [0.005, 0.995])  # a few huge values would take all the splits
         model = HistGradientBoostingRegressor(categorical_features=discrete, random_state=seed)
         model.fit(x, np.clip(y, low, high))
         return Forecast("spearman", model.predict(z), truth)
-    classes = np.unique(y)
-    scores = np.zeros((len(z), len(column.levels)))
-    if len(classes) == 1:  # a made table may hold one class only: it teaches nothing, and scores .5
-        return Forecast("auroc", scores, truth)
-    seldom = int(np.unique(y, return_counts=True)[1].min())
-    classifier = HistGradientBoostingClassifier(
-        categorical_features=discrete, random_state=seed, early_stopping="auto" if seldom > 10 else False
-    )
-    classifier.fit(x, y)
-    scores[:, classes.astype(np.int64)] = classifier.predict_proba(z)
-    return Forecast("auroc", scores, truth)
+    y, truth = np.searchsorted(values, y), np.searchsorted(values, truth)
+    scores = np.zeros((len(z), len(values)))
+    met, counts = np.unique(y, return_counts=True)
+    if len(met) > 1:  # a made table may hold one class only: it teaches nothing, and scores .5
+        early: bool | str = "auto" if counts.min() > 10 else False  # its inner split needs rows of each class
+        classifier = HistGradientBoostingClassifier(categorical_features=discrete, random_state=seed, early_stopping=early)
+        classifier.fit(x, y)
+        scores[:, met] = classifier.predict_proba(z)
+    return Forecast("auroc", scores, truth.astype(np.float64))
+
+
+def _usable(x: Floats, values: Floats | None) -> np.ndarray:
+    return ~np.isnan(x) if values is None else np.isin(x, values)
 
 
 def compare(real: Forecast, made: Forecast | None, name: str, rng: np.random.Generator) -> Utility:

@@ -45,13 +45,13 @@ CHUNK = 4096  # rows at a time without gradients: enough for full speed, 4 MB of
 @dataclass(frozen=True)
 class MaskedConfig:
     """`width` of the residual stream, `hidden` width of its `depth` blocks, `embedding` size of a code, `dropout` in
-    [0, 1) of the blocks' branches, `particles` a row where several wishes must come true together."""
+    [0, 1) of the blocks' branches and of the features, `particles` a row where several wishes must come true."""
 
     width: int = 256
-    hidden: int = 512
-    depth: int = 2
+    hidden: int = 256
+    depth: int = 1
     embedding: int = 24
-    dropout: float = 0.1
+    dropout: float = 0.2
     particles: int = 32
 
     def __post_init__(self) -> None:
@@ -67,7 +67,7 @@ class Masked(Family[Cells]):
 
     accepts: ClassVar[type] = Cells
     Config: ClassVar[type] = MaskedConfig
-    training: ClassVar[Training] = Training()  # type: ignore[misc]  # nn.Module has a flag of this name
+    training: ClassVar[Training] = Training(steps=2400, decay=0.5)  # type: ignore[misc]  # nn.Module has a flag of this name
     exact = True
     ready: Tensor
     start: Tensor
@@ -110,7 +110,7 @@ class Masked(Family[Cells]):
         for block in self.blocks:
             z = block(z, dropout)
         features: Tensor = self.norm(z)
-        return features
+        return F.dropout(features, dropout) if dropout > 0 else features
 
     def logits(self, features: Tensor, j: int) -> Tensor:
         """Logits of variable j alone: (B, sizes[j])."""

@@ -8,8 +8,9 @@ that ensures it, here for every file the library writes:
 A checkpoint is one more file of a folder, named by its step; the older one goes when the newer one is safe:
 
     FOLDER/step-000000120.safetensors      one process, or copies: tensors; their JSON metadata hold all numbers
-    FOLDER/step-000000120/                 shards: torch's distributed checkpoint and numbers.json, made as a temporary
-                                           folder and renamed, because torch overwrites shards in place
+    FOLDER/step-000000120/                 shards: a safetensors file a process (torch's distributed checkpoint) and
+                                           numbers.json, made as a temporary folder and renamed, because torch
+                                           overwrites shards in place
 
 Either kind resumes in any number of processes. A run is told from another by its identity: family, config, training,
 seed and data.
@@ -28,6 +29,7 @@ import secrets
 import shutil
 import stat
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -137,7 +139,9 @@ class Checkpoints:
         dcp = require("torch.distributed.checkpoint", "sharded checkpoints")
         with _storage(target):
             try:
-                dcp.save(state.tensors(), checkpoint_id=scratch)
+                # The writer for Hugging Face's layout writes safetensors; torch's default one writes a pickle.
+                writer = dcp.HuggingFaceStorageWriter(path=str(scratch), save_distributed=True)
+                dcp.save(state.tensors(), storage_writer=writer)
             except dcp.CheckpointException as error:  # derives from BaseException
                 raise StorageError(f"Cannot write {str(target)!r}: {_first(error)}") from error
             if self.mesh.rank == 0:
@@ -154,7 +158,11 @@ class Checkpoints:
         Raises TrainingError where the checkpoint belongs to another run, or is damaged.
         """
         found = self._found()
-        self.mesh.barrier()  # all look before any writes
+        newest = max(found)[0] if found else -1
+        if self.mesh.largest(newest, -newest) != [newest, -newest]:
+            raise TrainingError(
+                f"The processes do not see the same checkpoints in {str(self.folder)!r}: share the disk."
+            )
         if not found:
             return False
         path = max(found)[1]
@@ -188,7 +196,10 @@ class Checkpoints:
         numbers = self._numbers(path, (path / "numbers.json").read_text())
         dcp = require("torch.distributed.checkpoint", "sharded checkpoints")
         try:
-            dcp.load(state.tensors(), checkpoint_id=path, no_dist=self.mesh.kind == "single")
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "torch.distributed is disabled")  # one process: on purpose
+                reader = dcp.HuggingFaceStorageReader(path=str(path))
+                dcp.load(state.tensors(), storage_reader=reader, no_dist=self.mesh.kind == "single")
         except dcp.CheckpointException as error:  # derives from BaseException
             raise RuntimeError(_first(error)) from error
         state.numbers = numbers
@@ -202,7 +213,8 @@ class Checkpoints:
             if theirs != mine:
                 raise TrainingError(
                     f"The checkpoint {str(path)!r} is of another run: its {what} is {_short(theirs)}, "
-                    f"and this run's is {_short(mine)}. Give the same {what} to resume, or another folder to start afresh."
+                    f"and this run's is {_short(mine)}. Give the same {what} to resume, or another folder to start "
+                    "afresh."
                 )
         return Numbers.read(note["numbers"])
 

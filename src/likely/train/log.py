@@ -35,7 +35,7 @@ def bar(stream: TextIO | None = None) -> Iterator[Listener]:
     if not console.is_terminal:
         yield _Lines(stream)
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f}%"), _Figures())
+    columns = (TextColumn("{task.description}"), BarColumn(24), TextColumn("{task.percentage:3.0f}%"), _Figures())
     with Bars(*columns, console=console, transient=False) as bars:
         yield _Bar(bars)
 

@@ -394,5 +394,6 @@ def _end(values: Values, counts: Ints, grid: bool) -> Any:
     p, q = place[middle].mean(), place[upper].mean()
     x, y = axis[middle].mean(), axis[upper].mean()
     end = y + (y - x) / (q - p) * (1 - q)
-    end = min(np.exp(end) if logs else end * 8, float((rows[-3:].astype(np.float64) / 3).sum()))
+    with np.errstate(over="ignore"):  # the fit may run to infinity, the three highest rows do not
+        end = min(np.exp(end) if logs else end * 8, float((rows[-3:].astype(np.float64) / 3).sum()))
     return int(np.floor(end + 1e-9)) if grid else float(end)

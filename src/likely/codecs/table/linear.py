@@ -8,8 +8,9 @@ Every code stands for an interval [lo, hi] of values. Two steps keep a <= b and 
   column is drawn inside what is left, its interval shrinks to that value, and so on. A total comes last: by then
   only the sum of its parts is left.
 
-Propagation is complete for chains of inequalities and for single sums. Where rules share columns in a loop it may
-leave rows that break one: those are found by `Table.rejects` and drawn again.
+Propagation is complete for chains of inequalities and for single sums, but for two things: codes whose values miss
+each other on coarse grids, and wishes narrower than a code. Such rows are solved again with the rules and the wishes
+alone, each value as near to its code as they leave it. What loops of rules still break, `Table.rejects` finds.
 
 Shape letters: B rows, K codes of a cell.
 """
@@ -140,11 +141,10 @@ class Linear:
         kept: Mapping[str, Floats],
     ) -> dict[str, Values]:
         """Ticks (B,) of the columns that rules name, from codes (B, D). `kept` (B,): decided values, else NaN."""
-        bounds: Bounds = {}
+        spans: Bounds = {}
         firm: Bounds = {}
         for name in self.order:
             column, own = self.columns[name], codes[:, self.cell[name]]
-            bounds[name] = (self.spans[name][0][own], self.spans[name][1][own])
             low, high = np.full(len(codes), -np.inf), np.full(len(codes), np.inf)
             wish, value = wishes.get(name), kept.get(name)
             if wish is not None and wish.intervals:
@@ -154,29 +154,51 @@ class Linear:
             if value is not None:
                 low, high = np.where(np.isnan(value), low, value), np.where(np.isnan(value), high, value)
             firm[name] = (low, high)
-            bounds[name] = _meet(bounds[name], firm[name])
-        codebook = dict(bounds)
+            spans[name] = _meet((self.spans[name][0][own], self.spans[name][1][own]), firm[name])
+        made, broken = self._solve(codes, rng, spans, firm)
+        if broken.any():
+            # Codes that leave nothing (coarse grids, narrow wishes): there any known value will do, near the code.
+            rows = np.flatnonzero(broken)
+            for name in self.order:
+                lo, hi = (edge[int(self.columns[name].missing) :] for edge in self.spans[name])
+                free = np.isneginf(spans[name][0]) & np.isposinf(spans[name][1])
+                wide = np.where(free, -np.inf, lo.min())[rows], np.where(free, np.inf, hi.max())[rows]
+                firm[name] = (firm[name][0][rows], firm[name][1][rows])
+                spans[name] = _meet(wide, firm[name])
+            again, _ = self._solve(codes[rows], rng, spans, firm)
+            for name, ticks in again.items():
+                made[name][rows] = ticks
+        return made
+
+    def _solve(
+        self, codes: Codes, rng: np.random.Generator, spans: Bounds, firm: Bounds
+    ) -> tuple[dict[str, Values], NDArray[np.bool_]]:
+        """One column after the other inside what the rules leave of `spans`; and (B,) true where nothing was left."""
+        bounds = dict(spans)
         made: dict[str, Values] = {}
         values: dict[str, Floats] = {}
+        broken = np.zeros(len(codes), bool)
         for name in self.order:
+            null = np.isneginf(spans[name][0]) & np.isposinf(spans[name][1])
             self._tighten(bounds)
             lo, hi = bounds[name]
-            # Where nothing is left (coarse grids, rules in a loop) the code alone counts, and the total gives way.
-            broken = ~(lo <= hi)
-            lo, hi = np.where(broken, codebook[name][0], lo), np.where(broken, codebook[name][1], hi)
             for rule in self.sums:
                 if rule.total == name:
                     lo, hi = _summed([values[part] for part in rule.parts], lo, hi)
-            lo, hi = _meet((lo, hi), firm[name])
-            made[name], values[name] = self._place(name, codes, rng, lo, hi)
-            null = np.isnan(values[name])
-            bounds[name] = (np.where(null, -np.inf, values[name]), np.where(null, np.inf, values[name]))
-        return made
+            lo, hi = np.where(null, -np.inf, lo), np.where(null, np.inf, hi)
+            empty = lo > hi + _slack(hi)
+            lo, hi = np.where(empty, spans[name][0], lo), np.where(empty, spans[name][1], hi)
+            made[name], value = self._place(name, codes, rng, *_meet((lo, hi), firm[name]))
+            slack = _slack(value)
+            broken |= (empty | (value < lo - slack) | (value > hi + slack)) & ~null
+            values[name] = np.where(null, np.nan, value)
+            bounds[name] = (np.where(null, -np.inf, value), np.where(null, np.inf, value))
+        return made, broken
 
     def _place(
         self, name: str, codes: Codes, rng: np.random.Generator, lo: Floats, hi: Floats
     ) -> tuple[Values, Floats]:
-        """Ticks (B,) of one column inside [lo, hi], and their values, NaN where missing."""
+        """Ticks (B,) of one column inside [lo, hi], and their values."""
         column = self.columns[name]
         slope, start = column.scale()
         low, high = (lo - start) / slope, (hi - start) / slope
@@ -184,13 +206,10 @@ class Linear:
             point = (hi - lo) <= _slack(hi)  # a sum of decimals is a tick but for rounding
             low, high = (np.where(point, np.rint(end), np.round(end, 6)) for end in (low, high))
         a, b = column.inside(low, high)
-        cells = slice(self.cell[name], self.cell[name] + len(column.sizes))
-        null, own = column.null(codes[:, cells]), codes[:, cells] - column.missing
+        own = codes[:, self.cell[name] : self.cell[name] + len(column.sizes)] - column.missing
         own = np.where(own < 0, np.array(column.usual()), own)
         ticks = column.between(own, rng, np.minimum(a, b), np.maximum(a, b))
-        value = ticks * slope + start
-        null &= ~(np.isfinite(lo) & np.isfinite(hi))  # a wish or a given value is never missing
-        return ticks, np.where(null, np.nan, value)
+        return ticks, ticks * slope + start
 
     def _tighten(self, bounds: Bounds) -> None:
         """Shrink the intervals against each other, in place."""

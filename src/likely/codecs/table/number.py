@@ -162,11 +162,11 @@ class Number(Ordered):
     def _words(self) -> str:
         lo, hi = self.bins.edges()
         kind = "integer" if self.places == 0 else "real" if self.places is None else f"decimal, {self.places} places,"
-        words = f"{kind} {self.show(float(lo[0]))}..{self.show(float(hi[-1]))}"
+        words = f"{kind} {self.span()}"
         if self.places is not None and self.step > 1:
             words += f", steps of {self.step / 10**self.places:g}"
         top = self.bins.usual
-        if self.bins.share[top] >= 0.1 and self.bins.size > 10 and lo[top] == hi[top]:
+        if self.bins.share[top] >= 0.1 and lo[top] == hi[top] and (self.bins.size > 10 or (lo < hi).any()):
             words += f", {self.bins.share[top]:.0%} at {self.show(float(lo[top]))}"
         return words + (", heavy tail" if self._heavy(lo, hi) else "")
 
@@ -174,7 +174,7 @@ class Number(Ordered):
         """Whether the upper end lies more than eight times as far above the median as 95% of the values do."""
         level = self.bins.share.cumsum() / max(self.bins.share.sum(), 1e-9)
         q50, q95 = (float(hi[min(int(np.searchsorted(level, q)), len(hi) - 1)]) for q in (0.5, 0.95))
-        return bool(float(hi[-1]) / 8 - q50 / 8 > q95 - q50 > 0)
+        return bool(float(self.bins.hi[-1]) / 8 - q50 / 8 > q95 - q50 > 0)
 
     # ------------------------------------------------------------------------------------------------- keep
 

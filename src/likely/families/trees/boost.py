@@ -24,16 +24,20 @@ from numpy.typing import NDArray
 class Boosting:
     """How a question's models are grown. The defaults are the `balanced` privacy setting."""
 
-    folds: int = 3  # K: models a question, each blind to one fold
-    rate: float = 0.1  # shrinkage of each tree
-    leaves: int = 8  # largest number of leaves of a tree
+    folds: int = 0  # K: models a question, each blind to one fold; 0 = 3, or more where rows are few
+    rate: float = 0.2  # shrinkage of each tree
+    leaves: int = 6  # largest number of leaves of a tree
     smallest: int = 20  # fewest rows in a leaf
     ridge: float = 10.0  # L2 penalty on leaf values
     fraction: float = 0.7  # share of features a tree may use
     rounds: int = 200  # most trees a model
-    patience: int = 15  # rounds without a better left-out loss before stopping
-    rows: int = 50  # questions reached by fewer rows are constants
+    patience: int = 8  # rounds without a better left-out loss before stopping
+    rows: int = 80  # questions reached by fewer rows are constants
     gain: float = 2.0  # nats that the left-out rows must gain together, else the question is a constant
+
+    def folds_for(self, rows: int) -> int:
+        """K for a table of so many rows: where rows are few, each model should miss fewer of them."""
+        return self.folds or (3 if rows >= 10_000 else 4 if rows >= 3_000 else 6)
 
     def parameters(self, seed: int) -> dict[str, object]:
         """LightGBM's names for these settings."""
@@ -71,7 +75,7 @@ class Table:
 
     def __init__(self, x: NDArray[np.float32], unordered: list[int], setting: Boosting) -> None:
         zeros = np.zeros(len(x))
-        self.setting = setting
+        self.setting, self.rows = setting, len(x)
         self.data = lightgbm.Dataset(
             x,
             label=zeros,
@@ -98,18 +102,18 @@ def constant(yes: int, no: int) -> float:
 def ask(
     table: Table | None, rows: NDArray[np.int64], answers: NDArray[np.bool_], folds: NDArray[np.int64], seed: int
 ) -> Question:
-    """Learn one question from the `rows` (N,) that reach it, their `answers` (N,) and their `folds` (N,)."""
+    """Learn one question from the `rows` (N,) that reach it, their `answers` (N,) and their `folds` (N,) in 0..K-1."""
     yes = int(answers.sum())
     prior = constant(yes, len(answers) - yes)
     if table is None or len(rows) < table.setting.rows or min(yes, len(answers) - yes) < 5:
         return Question(prior, [])
     setting = table.setting
     runs: list[tuple[lightgbm.Booster, int]] = []
-    for k in range(setting.folds):
+    for k in range(setting.folds_for(table.rows)):
         kept, left = folds != k, folds == k
         if not left.any() or answers[kept].all() or not answers[kept].any():
             continue
-        model = lightgbm.Booster(setting.parameters(seed * setting.folds + k), table.part(rows[kept], answers[kept], prior))
+        model = lightgbm.Booster(setting.parameters(seed + k), table.part(rows[kept], answers[kept], prior))
         model.add_valid(table.part(rows[left], answers[left], prior), "left out")
         runs.append((model, int(left.sum())))
     if not runs:

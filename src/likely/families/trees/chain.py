@@ -17,16 +17,13 @@ Letters: B items, D variables, Q questions of all variables together, K folds, C
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from scipy.special import expit
 
-from likely.core import Batch, Budget, Cells, Completion, Family, Grammar, Known, Listener, Progress
-from likely.errors import ArtifactError, NotFitted
+from likely.core import Cells, Listener, Progress
 from likely.families.trees.bits import BitTree, grow
 from likely.families.trees.boost import Boosting, Question, Table, ask
 from likely.families.trees.forest import Forest, collect
@@ -125,16 +122,26 @@ class Chain:
 
 
 def learn(
-    x: Ints, space: Cells, boosting: Boosting, rule: int, rng: np.random.Generator, listen: Listener | None, threads: int, order: list[int] | None = None
+    x: Ints,
+    space: Cells,
+    boosting: Boosting,
+    rule: int,
+    rng: np.random.Generator,
+    listen: Listener | None,
+    threads: int,
+    order: list[int] | None = None,
 ) -> Chain:
     """Learn a chain from codes x (N, D)."""
     n, d = x.shape
     order = order if order is not None else choose(x, space)
-    folds = rng.permutation(n) % boosting.folds
+    k = boosting.folds_for(n)
+    folds = rng.permutation(n) % k
     seeds = rng.integers(0, 2**16, d)
     source, rules = find_rules(x, space, order, rule)
     trees = [
-        grow(np.bincount(x[:, v], minlength=space.sizes[v]), space.ordered[v]) if source[v] < 0 else grow(np.ones(1, np.int64), True)
+        grow(np.bincount(x[:, v], minlength=space.sizes[v]), space.ordered[v])
+        if source[v] < 0
+        else grow(np.ones(1, np.int64), True)
         for v in range(d)
     ]
     dense = np.ascontiguousarray(x, np.float32)
@@ -168,11 +175,14 @@ def learn(
         learned = {order[j]: job.result() for j, job in jobs.items()}
 
     place = {v: j for j, v in enumerate(order)}
-    k = boosting.folds
     questions = [(v, question) for v in range(d) for question in learned[v]]
-    models = [(i, fold, model) for i, (_, question) in enumerate(questions) for fold, model in enumerate(question.models)]
+    models = [
+        (i, fold, model) for i, (_, question) in enumerate(questions) for fold, model in enumerate(question.models)
+    ]
     forest, grown = collect(
-        [model for _, _, model in models], [np.array(order[: place[questions[i][0]]], np.int64) for i, _, _ in models], d
+        [model for _, _, model in models],
+        [np.array(order[: place[questions[i][0]]], np.int64) for i, _, _ in models],
+        d,
     )
     first, count = np.full((len(questions), k), -1, np.int64), np.zeros((len(questions), k), np.int64)
     starts = np.cumsum(grown) - grown
@@ -199,4 +209,5 @@ def find_rules(x: Ints, space: Cells, order: list[int], limit: int) -> tuple[Int
 
 
 def _sigmoid(odds: Any) -> Any:
-    return 1.0 / (1.0 + np.exp(-odds))
+    """Never exactly 0 or 1: logarithms of it stay finite."""
+    return np.clip(expit(odds), 1e-12, 1 - 1e-12)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from likely.core import Batch, Budget, Cells, Completion, Family, Grammar, Known, Listener, Objective
-from likely.errors import ArtifactError, Mismatch, NotFitted
+from likely.errors import ArtifactError, Mismatch, NotFitted, OptionError
 from likely.families.trees.boost import Boosting
 from likely.families.trees.chain import Chain, learn
 from likely.families.trees.particles import Walk, Wish, complete, follow_rules
@@ -35,6 +35,13 @@ class TreesConfig(Boosting):
     most: int = 128  # particles at the most, where the effective number stays low
     enough: float = 8.0  # effective number of particles to be content with
 
+    def __post_init__(self) -> None:
+        for name in ("leaves", "smallest", "rounds", "patience", "rows", "particles", "most"):
+            if getattr(self, name) < 1:
+                raise OptionError(f"{name}={getattr(self, name)} was given; it must be at least 1.")
+        if not (0 <= self.folds <= 20 and self.folds != 1 and 0 < self.rate <= 1 and 0 < self.fraction <= 1):
+            raise OptionError("folds is 0 (chosen) or 2 to 20; rate and fraction lie in (0, 1].")
+
 
 class Trees(Family[Cells]):
     """An autoregressive chain of boosted bit-trees over `Cells`."""
@@ -46,8 +53,19 @@ class Trees(Family[Cells]):
     def __init__(self, space: Cells, given: Any = None, config: TreesConfig | None = None) -> None:
         super().__init__(space, given, config)
         if given is not None:
-            raise Mismatch("'trees' learns P(X), not P(X | C): put the condition's columns into the table, or take 'masked'.")
+            raise Mismatch(
+                "'trees' learns P(X), not P(X | C): put the condition's columns into the table, or take 'masked'."
+            )
         self._chain: Chain | None = None
+
+    @classmethod
+    def setting(cls, privacy: str) -> TreesConfig:
+        """Faithful trees follow weaker hints in finer steps; private ones ask for more rows behind every answer."""
+        if privacy == "faithful":
+            return TreesConfig(rate=0.1, leaves=8, patience=15, rows=50, gain=0.0)
+        if privacy == "private":
+            return TreesConfig(folds=2, smallest=60, ridge=30.0, fraction=0.5, rows=200, gain=6.0)
+        return TreesConfig()
 
     @property
     def chain(self) -> Chain:
@@ -155,5 +173,7 @@ def _repeat(known: Known, n: int) -> Known:
 
 def _wish(known: Known, space: Cells) -> Wish:
     b = len(known.x)
-    soft = {v: np.broadcast_to(w.numpy().astype(np.float64), (b, space.sizes[v])) for v, w in (known.soft or {}).items()}
+    soft = {
+        v: np.broadcast_to(w.numpy().astype(np.float64), (b, space.sizes[v])) for v, w in (known.soft or {}).items()
+    }
     return Wish(known.x.numpy(), known.mask.numpy(), soft)

@@ -147,7 +147,9 @@ def complete(walk: Walk, wish: Wish, particles: int) -> tuple[Ints, Floats]:
     return x.astype(np.int64), ess
 
 
-def _swarm(walk: Walk, wish: Wish, first: Ints, last: Ints, m: int) -> tuple[NDArray[np.float32], NDArray[np.bool_], Floats]:
+def _swarm(
+    walk: Walk, wish: Wish, first: Ints, last: Ints, m: int
+) -> tuple[NDArray[np.float32], NDArray[np.bool_], Floats]:
     """Rows (B, D) filled up to `last`, what is filled, and their effective number of particles."""
     rng = walk.rng
     b, d = wish.mask.shape

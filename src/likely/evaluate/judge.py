@@ -1,0 +1,198 @@
+"""Figures into words: a verdict and a sentence for each metric, and the answer to "may I share it?".
+
+Verdicts compare with what fresh real rows score (the ceiling), never with a textbook's number alone: on a small
+table two halves of the *same* real rows differ too. Limits are conventions, all in this file:
+
+    detection    told apart no more than 60 % of the time is good, 75 % worth a look (50 % is guessing)
+    similarity   2 points below the ceiling is good, 8 worth a look
+    utility      97 % of what real rows teach is good, 90 % worth a look
+    membership   good if the 95 % interval reaches down to .51 and not beyond .58; bad if it stays above .55
+    copies       good if no more than fresh rows' own rate is explained by chance; bad from 1 % more
+
+An interval that is too wide to say is "look", never "good". Nothing here is a promise: the attack is simple, the hold-out
+rows are a sample, and what makes one person recognisable may be a column that no metric weighs enough.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+from likely.evaluate.auroc import Area
+from likely.evaluate.card import Group, Row, Share, Verdict
+from likely.evaluate.privacy import NEAR, Rate
+from likely.evaluate.utility import Utility
+
+SHUFFLED, COPIED = "columns shuffled independently", "a copy of the training rows"
+CAVEAT = "This is evidence, not proof: a stronger attack or an unusual row may still reveal something."
+
+
+def percent(x: float | None, digits: int = 1) -> str:
+    """0.9876 -> "98.8%"; never rounds up to 100 nor down to 0."""
+    if x is None or math.isnan(x):
+        return "n/a"
+    if x in (0, 1):
+        return f"{100 * x:.0f}%"
+    text = f"{100 * x:.{digits}f}"
+    if x < 1 and float(text) >= 100:
+        return f"{100 - 10**-digits:.{digits}f}%"
+    return f"under {10**-digits:.{digits}f}%" if x > 0 and float(text) == 0 else f"{text}%"
+
+
+def missing_row(name: str, title: str, group: Group, why: str) -> Row:
+    """A metric that could not be measured, and why."""
+    return Row(name, title, group, None, None, None, None, None, None, "none", f"Not applicable because {why}.")
+
+
+def within(value: float, good: float, look: float) -> Verdict:
+    """Smaller is better."""
+    return "good" if value <= good else "look" if value <= look else "bad"
+
+
+def detection(made: Area, ceiling: Area, floor: Area) -> Row:
+    """How often a classifier tells a made row from a real one."""
+    shift = max(0.0, ceiling.value - 0.5)  # hold-out rows that differ from the training rows are told apart too
+    verdict = within(made.value - shift, 0.60, 0.75)
+    sentence = (
+        f"Shown one real and one made row, a classifier names the made one {percent(made.value)} of the time; 50% is "
+        f"guessing, which is perfect. Fresh real rows: {percent(ceiling.value)}."
+    )
+    return _row("c2st", "Told apart by a classifier", "true", made.value, ceiling.value, floor.value, 0.5, made.interval,
+                verdict, sentence)  # fmt: skip
+
+
+def similarity(
+    name: str, title: str, group: Group, values: tuple[float, float, float], sentence: str,
+    limits: tuple[float, float] = (0.02, 0.08),
+) -> Row:  # fmt: skip
+    """A likeness in [0, 1]: `values` are made, ceiling, floor; {made}, {ceiling} and {floor} are filled in the sentence."""
+    made, ceiling, floor = values
+    verdict = within(ceiling - made, *limits)
+    words = sentence
+    for key, value in (("{made}", made), ("{ceiling}", ceiling), ("{floor}", floor)):
+        words = words.replace(key, percent(value))  # not str.format: column names may hold braces
+    return _row(name, title, group, made, ceiling, floor, 1.0, None, verdict, words)
+
+
+def usefulness(made: Utility, floor: float) -> Row:
+    """Train on made rows, test on real ones."""
+    measure = "AUROC" if made.measure == "auroc" else "rank correlation"
+    verdict = within(1 - made.ratio, 0.03, 0.10)
+    sentence = (
+        f"A model that learns from made rows to predict {made.target!r} scores {made.made:.3f} ({measure}) on real rows; "
+        f"one that learns from as many real rows {made.real:.3f}. That is {percent(made.ratio)} of it."
+    )
+    return _row(f"utility:{made.target}", f"Useful to predict {made.target}", "true", made.ratio, 1.0, floor, 1.0,
+                made.interval, verdict, sentence)  # fmt: skip
+
+
+def density(made: float, ceiling: float, floor: float) -> Row:
+    """Crowded where it is safe, or thinly spread where nothing is."""
+    ratio = made / ceiling if ceiling > 0 else 1.0
+    verdict: Verdict = "good" if 0.8 <= ratio <= 1.25 else "look" if 0.5 <= ratio <= 2 else "bad"
+    sentence = (
+        f"Made rows have {made:.2f} times as many real neighbours as they should (fresh real rows {ceiling:.2f}); "
+        "well below 1 they lie where no real rows are, well above they crowd into the commonest kinds."
+    )
+    return _row("density", "Density", "varied", made, ceiling, floor, 1.0, None, verdict, sentence)
+
+
+def copying(name: str, title: str, found: Rate, what: str) -> Row:
+    """Copies or near copies against the hold-out rows' own rate."""
+    verdict = within(found.excess[0], 0.001, 0.01)
+    if found.made <= found.fresh:
+        end = "There are no more than chance brings."
+    elif verdict == "good":
+        end = "The difference is within chance."
+    else:
+        end = "That is more than chance brings: training rows are repeated."
+    sentence = f"{percent(found.made, 2)} of the made rows {what}; of real rows never seen, {percent(found.fresh, 2)}. {end}"
+    low, high = (min(1.0, max(0.0, found.fresh + side)) for side in found.excess)
+    return _row(name, title, "private", found.made, found.fresh, 1.0, 0.0, (low, high), verdict, sentence, COPIED)
+
+
+def membership(made: Area, ceiling: Area, floor: float) -> Row:
+    """Can an attacker say which rows were trained on?"""
+    low, high = made.interval
+    shift = ceiling.value - 0.5 if ceiling.interval[0] > 0.5 else 0.0  # hold-out rows that differ without any leak
+    verdict: Verdict = (
+        "bad" if low - shift > 0.55 else "good" if low - shift <= 0.51 and high - shift <= 0.58 else "look"
+    )
+    end = "" if verdict == "good" else " There are too few rows to say more." if low <= 0.51 else " It can tell some of them."
+    sentence = (
+        f"Given two real rows, one of them in the training table, an attacker who looks for the nearest made row names "
+        f"the right one {percent(made.value)} of the time (95% interval {percent(low)} to {percent(high)}); "
+        f"50% is blind guessing.{end}"
+    )
+    return _row("membership", "Membership attack", "private", made.value, ceiling.value, floor, 0.5, (low, high), verdict,
+                sentence, COPIED)  # fmt: skip
+
+
+def closeness(made: float, ceiling: float, floor: float, rows: int) -> Row:
+    """The DCR share, for screening only: it can raise an alarm but not lift one."""
+    margin = 1.96 * 0.5 / math.sqrt(max(rows, 1))
+    excess = made - max(0.5, ceiling)
+    verdict: Verdict = "bad" if excess - margin > 0.10 else "look" if excess - margin > 0.03 else "none"
+    sentence = (
+        f"{percent(made)} of the made rows are nearer to a training row than to an unseen one; 50% is ideal. A screening "
+        "value only: tables that pass it can still leak."
+    )
+    interval = max(0.0, made - margin), min(1.0, made + margin)
+    return _row("dcr", "Nearer to training rows", "private", made, ceiling, floor, 0.5, interval, verdict, sentence, COPIED)
+
+
+def strictness(name: str, title: str, value: float, ceiling: float | None, sentence: str) -> Row:
+    """Shares that should be 1 (or as good as the real rows): valid rows, known values, right types."""
+    verdict = within((ceiling if ceiling is not None else 1.0) - value, 0.005, 0.05)
+    return _row(name, title, "valid", value, ceiling, None, 1.0, None, verdict, sentence)
+
+
+def answer(rows: Sequence[Row]) -> tuple[str, Share, tuple[str, ...]]:
+    """All rows -> (the answer in words, "yes" | "look first" | "no" | "not measured", the reasons)."""
+    private = [row for row in rows if row.group == "private"]
+    others = [row for row in rows if row.group != "private"]
+    bad, look = [row for row in private if row.verdict == "bad"], [row for row in private if row.verdict == "look"]
+    measured = any(row.name == "membership" and row.value is not None for row in private)
+    share: Share
+    if bad:
+        share, words = "no", "May I share it? No: the made rows give training rows away."
+    elif not measured:
+        share, words = "not measured", "May I share it? Not measured: that needs the rows learned from and rows never seen."
+    elif look:
+        share, words = "look first", "May I share it? Look first: " + _list(look) + "."
+    else:
+        share = "yes"
+        words = f"May I share it? As far as these tests can see, yes: they found no leak. {CAVEAT}"
+    faults = sorted((row for row in others if row.verdict in ("bad", "look")), key=lambda row: row.verdict != "bad")
+    told = next((row.value for row in others if row.name == "c2st" and row.value is not None), None)
+    proof = f" (told apart {percent(told, 0)} of the time; 50% is perfect)" if told is not None else ""
+    like = {
+        "good": "The made table is like the real one",
+        "look": "The made table is close to the real one, with differences",
+        "bad": "The made table is not like the real one",
+    }[_worst(row for row in faults if row.group != "varied")]
+    varied = {"good": "", "look": ", and somewhat less varied", "bad": ", and less varied"}[
+        _worst(row for row in faults if row.group == "varied")
+    ]
+    reasons = tuple(row.sentence for row in [*bad, *look, *faults])
+    return f"{like}{proof}{varied}. {words}", share, reasons
+
+
+def _worst(rows: Iterable[Row]) -> Verdict:
+    found = {row.verdict for row in rows}
+    return "bad" if "bad" in found else "look" if "look" in found else "good"
+
+
+def _list(rows: Sequence[Row]) -> str:
+    return "see " + ", ".join(row.title.lower() for row in rows)
+
+
+def _row(  # noqa: PLR0913
+    name: str, title: str, group: Group, value: float, ceiling: float | None, floor: float | None, best: float,
+    interval: tuple[float, float] | None, verdict: Verdict, sentence: str, floor_is: str = SHUFFLED,
+) -> Row:  # fmt: skip
+    low, high = interval if interval is not None else (None, None)
+    return Row(name, title, group, value, ceiling, floor, best, low, high, verdict, sentence, floor_is if floor is not None else "")
+
+
+NEAR_WORDS = f"are as near to a training row as the nearest {100 * NEAR:g}% of unseen rows"
