@@ -67,6 +67,23 @@ def test_a_fault_at_any_call_harms_nothing(
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_nothing_is_renamed_before_it_is_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+
+    def watched(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def inner(first: Any, *rest: Any) -> Any:
+            folder = isinstance(first, int) and stat.S_ISDIR(os.fstat(first).st_mode)
+            calls.append(f"{name} folder" if folder else name)
+            return call(first, *rest)
+
+        return inner
+
+    for name in ("fsync", "replace"):
+        monkeypatch.setattr(checkpoint.os, name, watched(name, getattr(os, name)))
+    write_atomic(tmp_path / "a", b"new")
+    assert calls == ["fsync", "replace", "fsync folder"]
+
+
 def test_ctrl_c_while_writing_harms_nothing(tmp_path: Path) -> None:
     path = tmp_path / "a"
     write_atomic(path, b"old")

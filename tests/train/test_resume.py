@@ -71,6 +71,13 @@ def test_bad_steps_are_remembered(tmp_path: Path) -> None:
     assert same(whole, resumed)
 
 
+def test_ruined_weights_are_not_what_ctrl_c_saves(tmp_path: Path) -> None:
+    cut, _ = run(fresh(Faulty, {21: "ruin", 22: "SIGINT"}), tmp_path, holdout=0.0)
+    resumed, after = run(fresh(Faulty), tmp_path, holdout=0.0)
+    assert after.step == 40
+    assert all(bool(tensor.isfinite().all()) for model in (cut, resumed) for tensor in model.state_dict().values())
+
+
 def test_a_finished_run_is_not_run_again(tmp_path: Path) -> None:
     whole, history = run(fresh(Noisy), tmp_path)
     again, after = run(fresh(Noisy), tmp_path)

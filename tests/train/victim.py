@@ -3,7 +3,8 @@
     python -m tests.train.victim FOLDER KILLS
 
 Forks children that all make the same call of `fit` with the same checkpoint folder; each but the last is killed
-(SIGKILL, the first one SIGTERM) after a delay drawn from a seed. Prints one line a child: how it ended, and the step it left on disk.
+(SIGKILL, the first one SIGTERM) after a delay drawn from a seed. Prints one line a child: how it ended,
+and what it left on disk.
 """
 
 from __future__ import annotations

@@ -106,9 +106,10 @@ def copying(name: str, title: str, found: Rate, what: str) -> Row:
         end = "The difference is within chance."
     else:
         end = "That is more than chance brings: training rows are repeated."
-    sentence = f"{percent(found.made, 2)} of the made rows {what}; of real rows never seen, {percent(found.fresh, 2)}. {end}"
-    low, high = (min(1.0, max(0.0, found.fresh + side)) for side in found.excess)
-    return _row(name, title, "private", found.made, found.fresh, 1.0, 0.0, (low, high), verdict, sentence, COPIED)
+    sentence = (
+        f"{percent(found.made, 2)} of the made rows {what}; of real rows never seen, {percent(found.fresh, 2)}. {end}"
+    )
+    return _row(name, title, "private", found.made, found.fresh, 1.0, 0.0, found.interval, verdict, sentence, COPIED)
 
 
 def membership(made: Area, ceiling: Area, floor: float) -> Row:
@@ -118,7 +119,13 @@ def membership(made: Area, ceiling: Area, floor: float) -> Row:
     verdict: Verdict = (
         "bad" if low - shift > 0.55 else "good" if low - shift <= 0.51 and high - shift <= 0.58 else "look"
     )
-    end = "" if verdict == "good" else " There are too few rows to say more." if low <= 0.51 else " It can tell some of them."
+    end = (
+        ""
+        if verdict == "good"
+        else " There are too few rows to say more."
+        if low <= 0.51
+        else " It can tell some of them."
+    )
     sentence = (
         f"Given two real rows, one of them in the training table, an attacker who looks for the nearest made row names "
         f"the right one {percent(made.value)} of the time (95% interval {percent(low)} to {percent(high)}); "
@@ -138,7 +145,9 @@ def closeness(made: float, ceiling: float, floor: float, rows: int) -> Row:
         "value only: tables that pass it can still leak."
     )
     interval = max(0.0, made - margin), min(1.0, made + margin)
-    return _row("dcr", "Nearer to training rows", "private", made, ceiling, floor, 0.5, interval, verdict, sentence, COPIED)
+    return _row(
+        "dcr", "Nearer to training rows", "private", made, ceiling, floor, 0.5, interval, verdict, sentence, COPIED
+    )
 
 
 def strictness(name: str, title: str, value: float, ceiling: float | None, sentence: str) -> Row:
@@ -157,7 +166,10 @@ def answer(rows: Sequence[Row]) -> tuple[str, Share, tuple[str, ...]]:
     if bad:
         share, words = "no", "May I share it? No: the made rows give training rows away."
     elif not measured:
-        share, words = "not measured", "May I share it? Not measured: that needs the rows learned from and rows never seen."
+        share, words = (
+            "not measured",
+            "May I share it? Not measured: that needs the rows learned from and rows never seen.",
+        )
     elif look:
         share, words = "look first", "May I share it? Look first: " + _list(look) + "."
     else:
@@ -192,7 +204,20 @@ def _row(  # noqa: PLR0913
     interval: tuple[float, float] | None, verdict: Verdict, sentence: str, floor_is: str = SHUFFLED,
 ) -> Row:  # fmt: skip
     low, high = interval if interval is not None else (None, None)
-    return Row(name, title, group, value, ceiling, floor, best, low, high, verdict, sentence, floor_is if floor is not None else "")
+    return Row(
+        name,
+        title,
+        group,
+        value,
+        ceiling,
+        floor,
+        best,
+        low,
+        high,
+        verdict,
+        sentence,
+        floor_is if floor is not None else "",
+    )
 
 
 NEAR_WORDS = f"are as near to a training row as the nearest {100 * NEAR:g}% of unseen rows"

@@ -30,6 +30,7 @@ TILES: tuple[tuple[str, tuple[Group, ...], dict[Verdict, str]], ...] = (
     }),
 )  # fmt: skip
 FIRST = {"True?": "c2st", "Varied?": "coverage", "Private?": "membership"}  # whose sentence a good tile shows
+REASONS = 5  # listed at the top; all are in the table below
 MOST = 60  # columns drawn; a wider table shows those that differ most
 SLIGHT = 0.02  # a shape this far below the ceiling is coloured
 GLOSSARY = {
@@ -96,8 +97,8 @@ def plot_lamp(verdict: Verdict) -> str:
 def _reasons(card: Card) -> str:
     if not card.reasons:
         return ""
-    shown = "".join(f"<li>{escape(reason)}</li>" for reason in card.reasons[:8])
-    return f'<section class="reasons"><h3>Why not simply yes</h3><ul>{shown}</ul></section>'
+    shown = "".join(f"<li>{escape(reason)}</li>" for reason in card.reasons[:REASONS])
+    return f'<section class="reasons"><h3>What speaks against it</h3><ul>{shown}</ul></section>'
 
 
 def _figures(card: Card) -> str:

@@ -64,7 +64,10 @@ def _levels(column: Column, x: Floats, y: Floats) -> tuple[tuple[str, ...], Floa
     shown = [int(k) for k in np.argsort(-p, kind="stable")[:LEVELS] if p[k] >= LEAST_COUNT]
     labels = [column.levels[k][:40] for k in shown]
     counts = [p[shown].astype(float), q[shown].astype(float)]
-    parts = [("other", p.sum() - p[shown].sum(), q.sum() - q[shown].sum()), ("missing", np.isnan(x).sum(), np.isnan(y).sum())]
+    parts = [
+        ("other", p.sum() - p[shown].sum(), q.sum() - q[shown].sum()),
+        ("missing", np.isnan(x).sum(), np.isnan(y).sum()),
+    ]
     for label, a, b in parts:
         if a + b > 0:
             labels.append(label)

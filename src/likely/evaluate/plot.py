@@ -60,9 +60,9 @@ def _levels(bars: Bars) -> str:
     for k, label in enumerate(bars.labels):
         y = 15 * k
         parts.append(
-            f'<text x="74" y="{y + 9}" text-anchor="end">{escape(_short(label, 13))}<title>{escape(label)}</title></text>'
-            f'<rect class="real" x="78" y="{y + 1}" width="{_n(110 * bars.real[k] / top)}" height="6"/>'
-            f'<rect class="madebar" x="78" y="{y + 7.5}" width="{_n(110 * bars.made[k] / top)}" height="3"/>'
+            f'<text x="82" y="{y + 9}" text-anchor="end">{escape(_short(label, 14))}<title>{escape(label)}</title></text>'
+            f'<rect class="real" x="86" y="{y + 1}" width="{_n(104 * bars.real[k] / top)}" height="6"/>'
+            f'<rect class="madebar" x="86" y="{y + 7.5}" width="{_n(104 * bars.made[k] / top)}" height="3"/>'
         )
     return _svg("chart", 190, max(15 * len(bars.labels), 96), parts, bars.name)
 
@@ -103,7 +103,9 @@ def heat(map_: Heat) -> str:
             parts.append(_label(left - 6, y + cell / 2 + 3, map_.names[i], 20))
         for j, lost in enumerate(map_.loss[i]):
             place = f'x="{_n(left + j * cell)}" y="{_n(y)}" width="{_n(cell - 1)}" height="{_n(cell - 1)}"'
-            title = f"{map_.names[j]} and {map_.names[i]}: " + (f"{lost:.3f} lost" if lost is not None else "no trend to compare")
+            title = f"{map_.names[j]} and {map_.names[i]}: " + (
+                f"{lost:.3f} lost" if lost is not None else "no trend to compare"
+            )
             shade = f'<rect {place} fill-opacity="{_n(min(1.0, lost / FULL), 2)}"/>' if lost else ""
             parts.append(f'<g><title>{escape(title)}</title><rect class="cell" {place}/>{shade}</g>')
         if i < size - 1:
@@ -160,6 +162,4 @@ def _n(x: float, digits: int = 1) -> str:
 
 
 def _svg(kind: str, width: float, height: float, parts: Iterable[str], label: str) -> str:
-    return (
-        f'<svg class="{kind}" viewBox="0 0 {_n(width)} {_n(height)}" role="img" aria-label="{escape(label)}">{"".join(parts)}</svg>'
-    )
+    return f'<svg class="{kind}" viewBox="0 0 {_n(width)} {_n(height)}" role="img" aria-label="{escape(label)}">{"".join(parts)}</svg>'

@@ -36,10 +36,12 @@ NEAR = 0.01  # share of hold-out rows that count as near a training row
 
 
 class Rate(NamedTuple):
-    """How often made rows do something, and how often hold-out rows do; `excess` is a 95 % interval of the difference."""
+    """How often made rows do something, and how often hold-out rows do; with 95 % intervals of the made rows' rate and of
+    the difference `excess`."""
 
     made: float
     fresh: float
+    interval: tuple[float, float]
     excess: tuple[float, float]
 
 
@@ -74,7 +76,7 @@ def rate(made: NDArray[np.bool_], fresh: NDArray[np.bool_]) -> Rate:
     """Two groups' yes and no -> their rates, and the difference with Newcombe's interval (1998, method 10)."""
     (p, low_p, high_p), (q, low_q, high_q) = _wilson(made), _wilson(fresh)
     low = p - q - math.hypot(p - low_p, high_q - q)
-    return Rate(p, q, (low, p - q + math.hypot(high_p - p, q - low_q)))
+    return Rate(p, q, (low_p, high_p), (low, p - q + math.hypot(high_p - p, q - low_q)))
 
 
 def _wilson(hits: NDArray[np.bool_]) -> tuple[float, float, float]:

@@ -1,9 +1,9 @@
 """The report card that a user holds: in the terminal, as JSON, as one page to send on.
 
-    print(report)                    the answer, then a line a metric
-    report["membership"].value       one figure
-    report.to_html("report.html")    a self-contained page: no scripts, nothing loaded from anywhere
-    Report.from_dict(report.to_dict())
+print(report)                    the answer, then a line a metric
+report["membership"].value       one figure
+report.to_html("report.html")    a self-contained page: no scripts, nothing loaded from anywhere
+Report.from_dict(report.to_dict())
 """
 
 from __future__ import annotations
@@ -17,7 +17,12 @@ from likely.errors import OptionError, StorageError
 from likely.evaluate import page
 from likely.evaluate.card import Card, Group, Row
 
-HEADS: dict[Group, str] = {"true": "Is it true?", "varied": "Is it varied?", "valid": "Is it valid?", "private": "Is it private?"}
+HEADS: dict[Group, str] = {
+    "true": "Is it true?",
+    "varied": "Is it varied?",
+    "valid": "Is it valid?",
+    "private": "Is it private?",
+}
 WORDS = {"good": "good", "look": "look", "bad": "BAD", "none": "-"}
 WIDTH = 100
 
@@ -61,7 +66,9 @@ class Report(Card):
         elif path.suffix.lower() == ".json":
             _write(path, json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False, indent=1) + "\n")
         else:
-            raise OptionError(f"A report is written as .html or .json, not {path.suffix or path.name!r}: try report.html")
+            raise OptionError(
+                f"A report is written as .html or .json, not {path.suffix or path.name!r}: try report.html"
+            )
 
 
 def _line(row: Row) -> str:

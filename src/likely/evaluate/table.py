@@ -93,7 +93,9 @@ def evaluate_table(  # noqa: PLR0913
     else:
         other = learned[0]
     size = min(len(other), len(new), rows)
-    sides = Sides(unseen.draw(rows, rng), new.draw(size, rng), other.draw(size, rng), other.draw(size, rng).shuffled(rng))
+    sides = Sides(
+        unseen.draw(rows, rng), new.draw(size, rng), other.draw(size, rng), other.draw(size, rng).shuffled(rng)
+    )
 
     found, heat, columns, ties = _fidelity(sides, seed, say)
     found += _utility(sides, target, seed, rng, say)
@@ -256,7 +258,9 @@ def _validity(
     return found
 
 
-def _privacy(train: Rows, unseen: Rows, made: Rows, rows: int, rng: np.random.Generator, say: _Stages) -> tuple[list[Row], Any]:
+def _privacy(
+    train: Rows, unseen: Rows, made: Rows, rows: int, rng: np.random.Generator, say: _Stages
+) -> tuple[list[Row], Any]:
     """Copies, near copies, the membership attack, the DCR share."""
     say("copies", 0.76)
     found = [judge.copying("copies", "Exact copies", privacy.copies(train, unseen, made), "equal a training row")]
@@ -265,7 +269,11 @@ def _privacy(train: Rows, unseen: Rows, made: Rows, rows: int, rng: np.random.Ge
         left = [column.name for j, column in enumerate(train.columns) if j not in set(coarse.tolist())]
         words = ", ".join(map(repr, left[:3])) + (f" and {len(left) - 3} more" if len(left) > 3 else "")
         rate = privacy.copies(train, unseen, made, coarse)
-        found.append(judge.copying("coarse_copies", "Copies but for fine numbers", rate, f"equal a training row in all but {words}"))
+        found.append(
+            judge.copying(
+                "coarse_copies", "Copies but for fine numbers", rate, f"equal a training row in all but {words}"
+            )
+        )
     say("an attacker looks for training rows", 0.8)
     k = min(len(train), len(unseen), rows)
     metric = Metric(Rows(train.columns, np.concatenate([train.draw(k, rng).x, unseen.draw(k, rng).x])))

@@ -128,7 +128,9 @@ def forecast(learn: Rows, test: Rows, j: int, values: Floats | None, seed: int) 
     met, counts = np.unique(y, return_counts=True)
     if len(met) > 1:  # a made table may hold one class only: it teaches nothing, and scores .5
         early: bool | str = "auto" if counts.min() > 10 else False  # its inner split needs rows of each class
-        classifier = HistGradientBoostingClassifier(categorical_features=discrete, random_state=seed, early_stopping=early)
+        classifier = HistGradientBoostingClassifier(
+            categorical_features=discrete, random_state=seed, early_stopping=early
+        )
         classifier.fit(x, y)
         scores[:, met] = classifier.predict_proba(z)
     return Forecast("auroc", scores, truth.astype(np.float64))

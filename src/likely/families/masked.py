@@ -67,7 +67,7 @@ class Masked(Family[Cells]):
 
     accepts: ClassVar[type] = Cells
     Config: ClassVar[type] = MaskedConfig
-    training: ClassVar[Training] = Training(steps=2400, decay=0.5)  # type: ignore[misc]  # nn.Module has a flag of this name
+    training: ClassVar[Training] = Training(steps=2000, decay=0.5)  # type: ignore[misc]  # nn.Module has a flag of this name
     exact = True
     ready: Tensor
     start: Tensor

@@ -110,13 +110,11 @@ class _Run:
 
     def __init__(self, family: Family[Any], data: Batch, training: Training, seed: int, mesh: Mesh) -> None:
         self.data, self.training, self.seed, self.mesh = data, training, seed, mesh
+        if not family.objectives():
+            name = type(family).__name__
+            raise TrainingError(f"{name} does not learn by gradients: call its own fit(batch, budget, rng=...).")
         self.model = mesh.place(family).train()
         self.objectives = self.model.objectives()
-        if not self.objectives:
-            name = type(family).__name__
-            raise TrainingError(
-                f"{name} does not learn by gradients: call its own fit(batch, budget, rng=...) instead."
-            )
         # Losses that play against each other say nothing about quality, so that a game leaves nothing out.
         share = training.holdout if len(self.objectives) == 1 else 0.0
         self.rows, self.left = order.split(len(data.x), share, seed)
@@ -145,6 +143,8 @@ class _Run:
                 over = progress >= 1 and numbers.step > 0
                 tell(progress, elapsed, numbers.step, self.running_loss(), last=over)
                 if interrupt or terminate:
+                    if self.ruined():
+                        state.restore(good)
                     if store:
                         store.save(state)
                     return "terminated" if terminate else "interrupted"
@@ -212,11 +212,11 @@ class _Run:
         """Judge the averaged weights on the items left out. False where they are ruined."""
         state, numbers = self.state, self.state.numbers
         left = self.left_out_loss() if len(self.left) else None
-        ruined = not state.healthy() or (left is not None and not math.isfinite(left))
+        ruined = self.ruined() or (left is not None and not math.isfinite(left))
         losses = {o.name: s / c for o, s, c in zip(self.objectives, numbers.sums, numbers.counts, strict=True) if c}
         numbers.record.append(asdict(Evaluation(numbers.step, numbers.elapsed, losses, left)))
         numbers.sums, numbers.counts = [0.0] * len(numbers.sums), [0] * len(numbers.counts)
-        if self.mesh.largest(ruined)[0]:
+        if ruined:
             self.strike(f"evaluation at step {numbers.step}: left-out loss {left}, or weights that are not finite")
             return False
         if left is not None and left < numbers.best:
@@ -261,6 +261,10 @@ class _Run:
                     else f"The data are finite: try a lower rate than {self.training.rate:g}, Training(rate=...)."
                 )
             )
+
+    def ruined(self) -> bool:
+        """Whether a weight of any process is not finite."""
+        return self.mesh.largest(not self.state.healthy())[0] > 0
 
     def running_loss(self) -> float | None:
         """Mean loss of the first objective since the last look, and the last one's just after it."""

@@ -18,6 +18,10 @@ from dataclasses import dataclass
 import lightgbm
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri
+
+GROUPS = 8  # groups of codes that a feature is reduced to before trees are tried
+SURE = 1000  # rows from which trees are tried in any case
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,8 @@ class Boosting:
     rounds: int = 200  # most trees a model
     patience: int = 8  # rounds without a better left-out loss before stopping
     rows: int = 80  # questions reached by fewer rows are constants
+    chance: float = 0.5  # a question under 1,000 rows is a constant if chance alone would often (this share of
+    #                      times) tie some feature to it as strongly as any is tied; 1 = no such test
     gain: float = 2.0  # nats that the left-out rows must gain together, else the question is a constant
 
     def folds_for(self, rows: int) -> int:
@@ -71,9 +77,15 @@ class Question:
 
 
 class Table:
-    """The features of one variable's questions, binned once and shared by all of them."""
+    """The features of one variable's questions, binned once and shared by all of them.
 
-    def __init__(self, x: NDArray[np.float32], unordered: list[int], setting: Boosting) -> None:
+    x (N, F) are the codes; `coarse` (N, F) the same in at most `GROUPS` groups, for the quick test of `hopeless`.
+    """
+
+    def __init__(
+        self, x: NDArray[np.float32], coarse: NDArray[np.int64], unordered: list[int], setting: Boosting
+    ) -> None:
+        self.coarse = coarse + GROUPS * np.arange(x.shape[1])
         zeros = np.zeros(len(x))
         self.setting, self.rows = setting, len(x)
         self.data = lightgbm.Dataset(
@@ -84,6 +96,22 @@ class Table:
             params=setting.parameters(0),
             free_raw_data=False,
         ).construct()
+
+    def hopeless(self, rows: NDArray[np.int64], answers: NDArray[np.bool_]) -> bool:
+        """Whether no feature is tied to the answers (N,) more than the best of F unrelated ones would be by chance.
+
+        Pearson's chi-square of each feature's groups, made comparable by Wilson and Hilferty (1931,
+        doi:10.1073/pnas.17.12.684), against the Bonferroni bound. Costs a hundredth of growing trees in vain.
+        """
+        groups = self.coarse[rows]
+        size = GROUPS * groups.shape[1]
+        met = np.bincount(groups.ravel(), minlength=size).reshape(-1, GROUPS)
+        yes = np.bincount(groups[answers].ravel(), minlength=size).reshape(-1, GROUPS)
+        share = answers.mean()
+        chi2 = ((yes - share * met) ** 2 / np.maximum(met * share * (1 - share), 1e-9)).sum(1)
+        freedom = np.maximum((met > 0).sum(1) - 1, 1)
+        z = (np.cbrt(chi2 / freedom) - 1 + 2 / (9 * freedom)) / np.sqrt(2 / (9 * freedom))
+        return bool(z.max() < ndtri(1 - self.setting.chance / len(z)))
 
     def part(self, rows: NDArray[np.int64], answers: NDArray[np.bool_], prior: float) -> lightgbm.Dataset:
         """The rows with their answers, starting from the prior's log-odds."""
@@ -108,6 +136,8 @@ def ask(
     if table is None or len(rows) < table.setting.rows or min(yes, len(answers) - yes) < 5:
         return Question(prior, [])
     setting = table.setting
+    if setting.chance < 1 and len(rows) < SURE and table.hopeless(rows, answers):
+        return Question(prior, [])
     runs: list[tuple[lightgbm.Booster, int]] = []
     for k in range(setting.folds_for(table.rows)):
         kept, left = folds != k, folds == k

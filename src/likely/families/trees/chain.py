@@ -25,9 +25,9 @@ from scipy.special import expit
 
 from likely.core import Cells, Listener, Progress
 from likely.families.trees.bits import BitTree, grow
-from likely.families.trees.boost import Boosting, Question, Table, ask
+from likely.families.trees.boost import GROUPS, Boosting, Question, Table, ask
 from likely.families.trees.forest import Forest, collect
-from likely.families.trees.order import choose
+from likely.families.trees.order import choose, coarsen
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -145,6 +145,7 @@ def learn(
         for v in range(d)
     ]
     dense = np.ascontiguousarray(x, np.float32)
+    coarse = np.stack([coarsen(x[:, v], space.sizes[v], space.ordered[v], GROUPS) for v in range(d)], 1)
     weights = np.array([0.0 if source[v] >= 0 else 1.0 + j * np.log2(space.sizes[v] + 1) for j, v in enumerate(order)])
     finished = [0.0]
 
@@ -156,7 +157,7 @@ def learn(
         table = None
         if features:
             unordered = [i for i, f in enumerate(features) if not space.ordered[f]]
-            table = Table(dense[:, features], unordered, boosting)
+            table = Table(dense[:, features], coarse[:, features], unordered, boosting)
         questions = []
         codes = x[:, v]
         sides = trees[v].sides()

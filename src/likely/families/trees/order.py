@@ -24,7 +24,7 @@ COARSE = 24  # codes a variable is reduced to for counting pairs
 def shared(x: NDArray[np.int64], space: Cells) -> NDArray[np.float64]:
     """(D, D) mutual information of each pair in nats, corrected for chance, at least 0; entropies (nats) on the diagonal."""
     n, d = x.shape
-    coarse = np.stack([_coarsen(x[:, j], space.sizes[j], space.ordered[j]) for j in range(d)], 1)
+    coarse = np.stack([coarsen(x[:, j], space.sizes[j], space.ordered[j], COARSE) for j in range(d)], 1)
     width = coarse.max(0) + 1
     marginal = [np.bincount(coarse[:, j], minlength=width[j]) / n for j in range(d)]
     entropy = np.array([-(p[p > 0] * np.log(p[p > 0])).sum() for p in marginal])
@@ -51,15 +51,16 @@ def choose(x: NDArray[np.int64], space: Cells) -> list[int]:
     return order + list(space.targets)
 
 
-def _coarsen(codes: NDArray[np.int64], size: int, ordered: bool) -> NDArray[np.int64]:
-    if size <= COARSE:
+def coarsen(codes: NDArray[np.int64], size: int, ordered: bool, groups: int) -> NDArray[np.int64]:
+    """Codes (N,) in at most `groups` groups: of about equal mass where ordered, else the most frequent ones by themselves."""
+    if size <= groups:
         return codes
     counts = np.bincount(codes, minlength=size)
     if ordered:
         middle = np.cumsum(counts) - counts / 2
-        group = np.minimum((middle * COARSE / counts.sum()).astype(np.int64), COARSE - 1)
+        group = np.minimum((middle * groups / counts.sum()).astype(np.int64), groups - 1)
     else:
         group = np.empty(size, np.int64)
-        group[np.argsort(-counts, kind="stable")] = np.minimum(np.arange(size), COARSE - 1)
+        group[np.argsort(-counts, kind="stable")] = np.minimum(np.arange(size), groups - 1)
     coarse: NDArray[np.int64] = group[codes]
     return coarse
