@@ -52,4 +52,10 @@ def table(rows: list[dict[str, Any]], columns: list[str]) -> str:
 def _text(value: Any) -> str:
     if value is None:
         return "-"
-    return f"{value:.4f}" if isinstance(value, float) and abs(value) < 10 else f"{value:.1f}" if isinstance(value, float) else str(value)
+    return (
+        f"{value:.4f}"
+        if isinstance(value, float) and abs(value) < 10
+        else f"{value:.1f}"
+        if isinstance(value, float)
+        else str(value)
+    )

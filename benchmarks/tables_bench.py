@@ -27,10 +27,10 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+
 import results
 import tables
-
-from likely.evaluate import columns, detection, diversity, distance, fidelity, privacy, utility
+from likely.evaluate import columns, detection, distance, diversity, fidelity, privacy, utility
 
 CACHE = Path(__file__).resolve().parents[1] / ".cache"
 OURS = ("trees", "masked", "exact")
@@ -69,7 +69,10 @@ def made_by(method: str, data: str, split: int, control: float = 0.1) -> tuple[l
         if not stem.with_suffix(".json").exists():
             return [], {}
         about = json.loads(stem.with_suffix(".json").read_text())
-        cost = {key: about.get(name) for key, name in (("fit", "fit_cpu_s"), ("sample", "sample_cpu_s"), ("mb", "peak_rss_mb"))}
+        cost = {
+            key: about.get(name)
+            for key, name in (("fit", "fit_cpu_s"), ("sample", "sample_cpu_s"), ("mb", "peak_rss_mb"))
+        }
         return [pl.read_parquet(stem.with_suffix(".parquet"))], {k: v for k, v in cost.items() if v is not None}
     folder = CACHE / "tables" / f"{data}-{split}-{method}-{control:g}"
     if not (folder / "cost.json").exists():
@@ -130,7 +133,23 @@ def run(data: str, methods: list[str], splits: list[int], control: float) -> lis
     return found
 
 
-COLUMNS = "data split method C2ST TSTR quality DCR MIA copies coverage density fit sample cpu mb".split()
+COLUMNS = [
+    "data",
+    "split",
+    "method",
+    "C2ST",
+    "TSTR",
+    "quality",
+    "DCR",
+    "MIA",
+    "copies",
+    "coverage",
+    "density",
+    "fit",
+    "sample",
+    "cpu",
+    "mb",
+]
 
 
 def main() -> None:

@@ -13,6 +13,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from likely.version import VERSION
+
 if TYPE_CHECKING:
     from likely import data as data
     from likely import generator as generator
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from likely.generator import fit as fit
     from likely.generator import load as load
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 _NAMES = {
     "fit": "likely.generator",

@@ -1,10 +1,10 @@
 """The artifact: a fitted generator as one file, `NAME.likely`.
 
 A safetensors file: eight bytes of header length, a JSON header, raw arrays. Its metadata hold one string, `likely`
-(one, since the library writes several in no fixed order): JSON with `format` (a number), `card` (codec and its state,
-family and its config, seed, data hash, library version, report) and `sha256` (of the card and of every array's
-name, type, shape and bytes). No pickle, no code; names are looked up in the registry and nowhere else. A file is written beside its target and renamed, so a reader
-sees the old file or the new one, never half of either.
+(one, since the library writes several in no fixed order): JSON with `format` (a number), `card` (codec and its
+state, family and its config, seed, data hash, library version, report) and `sha256` (of the card and of every
+array's name, type, shape and bytes). No pickle, no code; names are looked up in the registry and nowhere else. A
+file is written beside its target and renamed, so a reader sees the old file or the new one, never half of either.
 
 Nothing in a file is believed before it is checked: the header's length and depth, the number, names, types and exact
 extent of the arrays, duplicate keys, then the hash.
@@ -156,5 +156,6 @@ def _digest(card: str, tensors: dict[str, Tensor]) -> str:
 
 def _damaged(path: Path, why: str) -> ArtifactError:
     return ArtifactError(
-        f"{str(path)!r} is not a model of likely, or is damaged ({why}). Copy it again from where it was made, or fit again."
+        f"{str(path)!r} is not a model of likely, or is damaged ({why}). "
+        "Copy it again from where it was made, or fit again."
     )

@@ -37,6 +37,7 @@ def choose(
     rows: int,
     minutes: float | None,
     privacy: str,
+    seed: int,
     options: dict[str, Any],
 ) -> Choice:
     """The family for `rows` items of `space`. Raises UnknownName, OptionError, Mismatch."""
@@ -56,13 +57,17 @@ def choose(
     if not isinstance(space, cls.accepts):
         fits = [n for n in registry.names("family") if isinstance(space, registry.get("family", n).accepts)]
         raise Mismatch(
-            f"This data gives {type(space).__name__}; {family!r} takes {cls.accepts.__name__}. Families that fit: {', '.join(fits)}."
+            f"This data gives {type(space).__name__}; {family!r} takes {cls.accepts.__name__}. "
+            f"Families that fit: {', '.join(fits)}."
         )
     config = cls.setting(privacy)
     if quick:
         config = replace(config, folds=2, rate=2 * config.rate, patience=5)
     config = configure(config, options, family)
-    return Choice(family, cls(space, None, config), asdict(config), f"{reason} Privacy: {privacy}.")
+    with torch.random.fork_rng([]):
+        torch.manual_seed(seed)  # a network's first weights come from torch's global generator
+        model = cls(space, None, config)
+    return Choice(family, model, asdict(config), f"{reason} Privacy: {privacy}.")
 
 
 def configure(config: Any, values: dict[str, Any], family: str) -> Any:

@@ -211,6 +211,7 @@ class Codec(Protocol[Items]):
     def join(self, parts: Sequence[Items]) -> Items: ...  # one collection of several
     def rejects(self, items: Items) -> np.ndarray: ...  # (B,) true = must be drawn again: no construction can hold it
     def replace(self, items: Items, mask: np.ndarray, others: Items) -> Items: ...  # others where the mask is true
+    def describe(self) -> Sequence[Any]: ...  # what was understood of each part; print it
     def promises(self) -> list[str]: ...  # how each constraint is held, in words
     def features(self, items: Items) -> np.ndarray: ...  # (B, F) float: what distances between items mean here
     def render(self, items: Items) -> Rendering: ...
@@ -226,7 +227,7 @@ class Family(nn.Module, ABC, Generic[S]):
 
     accepts: ClassVar[type]  # the Space
     Config: ClassVar[type]  # a frozen dataclass beside the class
-    training: ClassVar[Training] = Training()
+    regimen: ClassVar[Training] = Training()  # how it wants to be trained by gradients
 
     def __init__(self, space: S, given: Space | None = None, config: Any = None) -> None:
         super().__init__()
@@ -238,6 +239,9 @@ class Family(nn.Module, ABC, Generic[S]):
     def setting(cls, privacy: str) -> Any:
         """The Config for "faithful", "balanced" or "private": how much truth to give for privacy."""
         return cls.Config()
+
+    def prepare(self, batch: Batch) -> None:
+        """Look at the data once before gradients descend, for a better start. Nothing unless overridden."""
 
     def objectives(self) -> list[Objective]:
         """What gradient descent lowers: one objective unless overridden (a GAN has two)."""

@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from likely import __version__, artifact, registry
+from likely import artifact, registry
 from likely.choice import PRIVACY, Choice, choose, configure
-from likely.core import Batch, Budget, Codec, Completion, Conditional, Density, Family, Known, Listener, Progress
+from likely.core import Batch, Budget, Cells, Codec, Completion, Conditional, Density, Family, Known, Listener, Progress
 from likely.errors import (
     ArtifactError,
     ConstraintError,
@@ -39,6 +39,7 @@ from likely.evaluate.report import Report
 from likely.evaluate.table import evaluate_table
 from likely.train import loop
 from likely.train.log import bar
+from likely.version import VERSION
 
 CHUNK = 25_000  # items made at once: memory stays flat for any n
 TRIES = 50  # rounds of drawing again what breaks a constraint that no construction can hold
@@ -165,7 +166,8 @@ class Generator:
     def _complete(self, known: Known, temperature: float, rng: torch.Generator) -> Completion:
         if not isinstance(self.family, Conditional):
             raise Unsupported(
-                f"{self.card['family']['name']!r} cannot complete what is given. Families that can: trees, masked, exact."
+                f"{self.card['family']['name']!r} cannot complete what is given. "
+                "Families that can: trees, masked, exact."
             )
         grammar = self.codec.grammar
         done = self.family.complete(known, rng=rng, temperature=temperature, grammar=grammar, proposal=self._proposal)
@@ -273,7 +275,7 @@ class Generator:
         return path
 
 
-def fit(
+def fit(  # noqa: PLR0913  (one argument a choice; all but the data have defaults)
     data: Any,
     *,
     codec: str | Codec[Any] | None = None,
@@ -299,7 +301,7 @@ def fit(
     control             share of rows set aside, never learned from, for the report card.
     minutes             wall time to spend at most; None = what the family needs.
     progress            a progress bar on standard error, or your own function of `Progress`.
-    checkpoint          a folder or file to resume from (families that learn by gradients).
+    checkpoint          a folder to resume from (families that learn by gradients).
     """
     seed = _seed(seed)
     if privacy not in PRIVACY:
@@ -316,8 +318,8 @@ def fit(
         learned, aside = _split(len(items), control, seed)
         coder = coder.fit(items[learned])
         batch = coder.encode(items[learned])
-        choice = choose(family, coder.space, len(learned), minutes, privacy, options)
-        if not coder.space.sizes:
+        choice = choose(family, coder.space, len(learned), minutes, privacy, seed, options)
+        if isinstance(coder.space, Cells) and not coder.space.sizes:
             raise DataError("Every column is constant or an id: there is nothing to learn.")
         model = choice.family
         rng = torch.Generator().manual_seed(seed)
@@ -338,7 +340,7 @@ def listening(wanted: bool) -> AbstractContextManager[Listener | None]:
 
 
 def load(path: str | Path) -> Generator:
-    """A generator from its file. Raises ArtifactError where the file is no model, damaged or newer than this version."""
+    """A generator from its file. Raises ArtifactError where the file is no model, damaged or of a newer version."""
     card, tensors = artifact.read(path)
     try:
         codec = registry.get("codec", card["codec"]["name"])().load(card["codec"]["state"])
@@ -386,7 +388,7 @@ def _card(
     codec: Codec[Any], choice: Choice, seed: int, items: Any, rows: int, target: str | None, privacy: str
 ) -> dict[str, Any]:
     return {
-        "library": __version__,
+        "library": VERSION,
         "codec": {"name": codec.name, "state": codec.state()},
         "family": {"name": choice.name, "config": choice.config},
         "choice": choice.reason,

@@ -212,7 +212,7 @@ def test_missing_or_cut_arrays_are_refused(trees: Trees, name: str) -> None:
 def test_errors() -> None:
     with pytest.raises(NotFitted, match="fit"):
         Trees(SPACE).sample(1, rng=torch.Generator())
-    with pytest.raises(Mismatch, match="masked"):
+    with pytest.raises(Mismatch, match="given="):
         Trees(SPACE, given=Cells((2,)))
 
 

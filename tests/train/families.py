@@ -24,7 +24,7 @@ class Gaussian(Family[Reals]):
 
     accepts: ClassVar[type] = Reals
     Config: ClassVar[type] = Nothing
-    training: ClassVar[Training] = Training(batch=64, steps=300, rate=0.03, decay=0.0, ema=0.98)
+    regimen: ClassVar[Training] = Training(batch=64, steps=300, rate=0.03, decay=0.0, ema=0.98)
 
     def __init__(self, space: Reals, given: Space | None = None, config: Any = None) -> None:
         super().__init__(space, given, config)
@@ -57,16 +57,12 @@ class Noisy(Gaussian):
         self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
 
     def loss(self, batch: Batch) -> Tensor:
-        if self.nn_training:
+        if self.training:
             self.seen += len(batch.x)
         x = batch.x + 0.01 * torch.randn_like(batch.x)
         for block in self.blocks:
             x = x + 0.1 * block(self.drop(x))
         return self.each(x).mean() + 0.1 * (x - batch.x).square().mean()
-
-    @property
-    def nn_training(self) -> bool:
-        return bool(self.__dict__["training"])
 
 
 class Stacked(Gaussian):
@@ -120,7 +116,7 @@ class Game(Family[Reals]):
 
     accepts: ClassVar[type] = Reals
     Config: ClassVar[type] = Nothing
-    training: ClassVar[Training] = Training(batch=64, steps=400, rate=0.05, decay=0.0, ema=0.99)
+    regimen: ClassVar[Training] = Training(batch=64, steps=400, rate=0.05, decay=0.0, ema=0.99)
 
     def __init__(self, space: Reals, given: Space | None = None, config: Any = None) -> None:
         super().__init__(space, given, config)

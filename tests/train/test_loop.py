@@ -19,12 +19,12 @@ from likely.train.loop import fit
 from tests.train.families import ENTROPY, Faulty, Game, Gaussian, Noisy, fresh, normal, same
 
 STEPS = Budget(steps=60)
-QUICK = replace(Gaussian.training, evaluations=6)
+QUICK = replace(Gaussian.regimen, evaluations=6)
 
 
 def test_the_loss_falls_to_the_entropy() -> None:
     family = fresh(Gaussian)
-    history = fit(family, normal(4000), Budget(steps=500), training=replace(Gaussian.training, batch=256))
+    history = fit(family, normal(4000), Budget(steps=500), training=replace(Gaussian.regimen, batch=256))
     with torch.no_grad():
         mean = float(family.loss(normal(20_000, seed=1)))
     # The maximum likelihood fit of 9 free numbers on 3,760 items exceeds the entropy by about 9 / (2 * 3760) nats.
@@ -36,7 +36,7 @@ def test_the_loss_falls_to_the_entropy() -> None:
 
 def test_a_game_of_two_objectives_finds_its_equilibrium() -> None:
     family = fresh(Game)
-    history = fit(family, normal(2000), Budget(), training=replace(Game.training, batch=512))
+    history = fit(family, normal(2000), Budget(), training=replace(Game.regimen, batch=512))
     assert torch.allclose(family.maker["shift"], torch.ones(3), atol=0.2)
     assert history.best is None
     assert history.left_out == 0
@@ -50,12 +50,12 @@ def test_the_same_seed_gives_the_same_bytes_whatever_the_caller_drew(family: typ
         model = fresh(family)
         torch.manual_seed(number)
         before = torch.get_rng_state()
-        runs.append((model, fit(model, normal(300), STEPS, training=replace(family.training, evaluations=6), seed=7)))
+        runs.append((model, fit(model, normal(300), STEPS, training=replace(family.regimen, evaluations=6), seed=7)))
         assert torch.equal(torch.get_rng_state(), before)
     assert same(runs[0][0], runs[1][0])
     assert [e.losses for e in runs[0][1].evaluations] == [e.losses for e in runs[1][1].evaluations]
     other = fresh(family)
-    fit(other, normal(300), STEPS, training=replace(family.training, evaluations=6), seed=8)
+    fit(other, normal(300), STEPS, training=replace(family.regimen, evaluations=6), seed=8)
     assert not same(runs[0][0], other)
 
 
@@ -63,7 +63,7 @@ def test_early_stopping_keeps_the_best_weights() -> None:
     # 40 items of pure noise in 30 dimensions: a full covariance overfits at once.
     torch.manual_seed(0)
     data, family = Batch(torch.randn(40, 30)), Gaussian(Reals((30,)))
-    history = fit(family, data, Budget(steps=2000), training=replace(Gaussian.training, patience=4, evaluations=100))
+    history = fit(family, data, Budget(steps=2000), training=replace(Gaussian.regimen, patience=4, evaluations=100))
     losses = [e.left_out for e in history.evaluations]
     assert history.stopped == "early"
     assert history.step < 2000
@@ -73,7 +73,7 @@ def test_early_stopping_keeps_the_best_weights() -> None:
 
 def test_minutes_are_kept() -> None:
     family, seen = fresh(Gaussian), list[Progress]()
-    slow = replace(Gaussian.training, steps=10**9, holdout=0.0)
+    slow = replace(Gaussian.regimen, steps=10**9, holdout=0.0)
     began = time.monotonic()
     history = fit(family, normal(500), Budget(minutes=0.02), training=slow, listen=seen.append)
     assert 1.1 < time.monotonic() - began < 4.0
@@ -95,7 +95,7 @@ def test_steps_end_a_run_before_its_minutes() -> None:
 
 def test_a_single_bad_step_is_skipped() -> None:
     family = fresh(Faulty, {20: "nan"})
-    history = fit(family, normal(500), Budget(steps=300), training=Gaussian.training)
+    history = fit(family, normal(500), Budget(steps=300), training=Gaussian.regimen)
     assert history.bad_steps == 1
     assert history.best is not None
     assert history.best < 4.2
@@ -206,7 +206,7 @@ def test_a_handful_of_items_will_do(n: int) -> None:
 
 def test_bfloat16_learns_too() -> None:
     family = fresh(Noisy)
-    history = fit(family, normal(500), Budget(steps=150), training=replace(Noisy.training, precision="bfloat16"))
+    history = fit(family, normal(500), Budget(steps=150), training=replace(Noisy.regimen, precision="bfloat16"))
     assert history.precision == "bfloat16"
     assert history.best is not None
     assert history.best < 4.5

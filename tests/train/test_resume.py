@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 
 def run(family: Any, folder: Path | None, **options: Any) -> tuple[Any, Any]:
     """40 steps with 8 looks."""
-    training = replace(type(family).training, evaluations=8, **options)
+    training = replace(type(family).regimen, evaluations=8, **options)
     return family, fit(family, normal(300), Budget(steps=40), training=training, checkpoint=folder)
 
 
@@ -85,7 +85,7 @@ def test_a_finished_run_is_not_run_again(tmp_path: Path) -> None:
     assert after.step == history.step
     assert len(after.evaluations) == len(history.evaluations)
     longer = fit(
-        again, normal(300), Budget(steps=50), training=replace(Noisy.training, evaluations=8), checkpoint=tmp_path
+        again, normal(300), Budget(steps=50), training=replace(Noisy.regimen, evaluations=8), checkpoint=tmp_path
     )
     assert longer.step == 50
 
@@ -117,7 +117,7 @@ def test_kills_at_any_time_changes_no_bit(tmp_path: Path) -> None:
 def test_another_run_is_refused_and_said_why(tmp_path: Path) -> None:
     run(fresh(Gaussian), tmp_path)
     before = fresh(Gaussian)
-    training = replace(Gaussian.training, evaluations=8)
+    training = replace(Gaussian.regimen, evaluations=8)
     with pytest.raises(TrainingError, match="its data is"):
         fit(before, normal(299), Budget(steps=40), training=training, checkpoint=tmp_path)
     with pytest.raises(TrainingError, match="its seed is 0, and this run's is 1"):

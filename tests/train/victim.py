@@ -21,7 +21,7 @@ from likely.core import Budget
 from likely.train.loop import fit
 from tests.train.families import Noisy, fresh, normal
 
-TRAINING = replace(Noisy.training, evaluations=60)
+TRAINING = replace(Noisy.regimen, evaluations=60)
 BUDGET = Budget(steps=120)
 
 

@@ -22,7 +22,7 @@ ITEMS = 203  # 191 of them learned from: an odd number, cut unevenly
 def train(mesh: Mesh | None, folder: Path | None, steps: int) -> tuple[Any, History]:
     """A stack of blocks with a tied weight, in batches of odd size."""
     family = fresh(Stacked)
-    training = replace(Stacked.training, batch=37, evaluations=4)
+    training = replace(Stacked.regimen, batch=37, evaluations=4)
     return family, fit(family, normal(ITEMS), Budget(steps=steps), training=training, checkpoint=folder, mesh=mesh)
 
 
@@ -45,7 +45,7 @@ def main(folder: Path) -> None:
             told[f"{mesh.kind} from one"] = report(*train(mesh, folder / f"one for {mesh.kind}", 16))
             told[f"{mesh.kind} again"] = report(*train(mesh, folder / mesh.kind, 16))
             game = fresh(Game)
-            fit(game, normal(ITEMS), Budget(steps=3), training=replace(Game.training, batch=1), mesh=mesh)
+            fit(game, normal(ITEMS), Budget(steps=3), training=replace(Game.regimen, batch=1), mesh=mesh)
             told[f"{mesh.kind} game"] = game.maker["shift"].tolist()
         if ddp.rank == 0:
             (folder / "told.json").write_text(json.dumps(told))

@@ -9,9 +9,9 @@ from typing import Annotated
 
 import typer
 
-from likely import __version__
 from likely.cli import demo, fill, fit, report, sample, score, show
 from likely.errors import LikelyError
+from likely.version import VERSION
 
 app = typer.Typer(
     name="likely",
@@ -25,7 +25,7 @@ app = typer.Typer(
 
 def _version(asked: bool) -> None:
     if asked:
-        print(f"likely {__version__}")
+        print(f"likely {VERSION}")
         raise typer.Exit
 
 

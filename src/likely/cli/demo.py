@@ -24,10 +24,10 @@ def demo(
     started = time.monotonic()
     out.mkdir(parents=True, exist_ok=True)
     patients = likely.data.support2()
+    missing = patients.null_count().sum_horizontal().item() / patients.height / patients.width
     say(
-        f"SUPPORT2: {len(patients):,} critically ill patients of five US hospitals (Knaus et al. 1995), "
-        f"{patients.width} columns,\n{patients.null_count().sum_horizontal().item() / patients.height / patients.width:.0%} "
-        "of the cells missing. A tenth is set aside and never learned from.\n",
+        f"SUPPORT2: {len(patients):,} critically ill patients of five US hospitals (Knaus et al. 1995),"
+        f" {patients.width} columns,\n{missing:.0%} of the cells missing. A tenth is set aside and never learned from.\n",
         quiet,
     )
     gen = likely.fit(patients, target="hospdead", seed=seed, progress=not quiet)
@@ -54,6 +54,7 @@ def demo(
     say(f"\n{card}", quiet)
     say(
         f"\nDone in {time.monotonic() - started:.0f} seconds. Look at {out / 'report.html'} in a browser; "
-        f"{out / 'patients.csv'} are the patients,\n{model} is the model:  likely sample {model} -n 100 --given sex=female",
+        f"{out / 'patients.csv'} are the patients,\n"
+        f"{model} is the model:  likely sample {model} -n 100 --given sex=female",
         quiet,
     )

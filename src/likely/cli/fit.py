@@ -11,7 +11,7 @@ import likely
 from likely.cli.options import Json, Quiet, Seed, Table, pairs, say, show_json
 
 
-def fit(
+def fit(  # noqa: PLR0913  (one argument an option)
     data: Table,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="The model file; DATA.likely otherwise.")] = None,
     target: Annotated[str | None, typer.Option(help="A column people will predict.")] = None,

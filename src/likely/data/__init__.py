@@ -24,5 +24,8 @@ def adult_test() -> pl.DataFrame:
 
 
 def support2() -> pl.DataFrame:
-    """SUPPORT2 (Knaus et al. 1995, doi:10.7326/0003-4819-122-3-199502010-00007): (9105, 47); `hospdead` = died in hospital."""
+    """SUPPORT2 (Knaus et al. 1995, doi:10.7326/0003-4819-122-3-199502010-00007): (9105, 47).
+
+    `hospdead` = 1: died in hospital.
+    """
     return pl.read_parquet(FOLDER / "support2.parquet")

@@ -34,7 +34,8 @@ def midranks(x: NDArray[np.floating]) -> NDArray[np.float64]:
     """(N,) ranks 1..N, equal values sharing their mean rank."""
     _, group, count = np.unique(x, return_inverse=True, return_counts=True)
     last = np.cumsum(count)
-    return (last - (count - 1) / 2)[group]
+    ranks: NDArray[np.float64] = (last - (count - 1) / 2)[group]
+    return ranks
 
 
 def auroc(positive: NDArray[np.floating], negative: NDArray[np.floating]) -> Area:

@@ -44,7 +44,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Bars:
-    """One column's picture: the share of real and made rows in each bar; `edges` (K + 1) of numbers, or `labels` (K)."""
+    """One column's picture: the share of real and made rows in each of K bars.
+
+    `labels` are the K levels; or the K lower edges of numbers and the last upper one; then "missing", where cells are.
+    """
 
     name: str
     kind: str
@@ -57,7 +60,7 @@ class Bars:
 
 @dataclass(frozen=True)
 class Tie:
-    """A pair of columns whose trend the made rows lose: `score`, the `ceiling`, and how strong it is in the real rows."""
+    """A pair of columns whose trend the made rows lose; `strength`, how closely the real rows tie them, in [0, 1]."""
 
     left: str
     right: str
@@ -68,7 +71,7 @@ class Tie:
 
 @dataclass(frozen=True)
 class Heat:
-    """How much of each pair's trend is lost, ceiling - score, in [0, 1]: row i holds the pairs of column i with 0..i-1."""
+    """How much of each pair's trend is lost: ceiling - score, in [0, 1]. Row i pairs column i with columns 0..i-1."""
 
     names: tuple[str, ...]
     loss: tuple[tuple[float | None, ...], ...]

@@ -107,10 +107,8 @@ def read(real: Sequence[pl.DataFrame], made: pl.DataFrame) -> tuple[list[Rows], 
             for place, one in zip(arrays, series, strict=True):
                 place.append(_number(one, dtype))
     if not columns:
-        raise Mismatch(
-            f"The real and the made table have no column that can be compared: {', '.join(map(repr, first.columns[:5]))} "
-            f"against {', '.join(map(repr, made.columns[:5]))}."
-        )
+        here, there = (", ".join(map(repr, frame.columns[:5])) for frame in (first, made))
+        raise Mismatch(f"The real and the made table have no column that can be compared: {here} against {there}.")
     shared = tuple(columns)
     rows = [Rows(shared, np.stack(place, axis=1)) for place in arrays]
     return rows[:-1], rows[-1], notes
@@ -137,7 +135,7 @@ def _number(values: pl.Series, dtype: pl.DataType) -> Floats:
     if values.dtype != dtype:
         values = values.cast(dtype, strict=False)
     if isinstance(dtype, pl.Datetime | pl.Duration):
-        per = {"ms": 1e-3, "us": 1.0, "ns": 1e3}[dtype.time_unit or "us"]
+        per = {"ms": 1e-3, "us": 1.0, "ns": 1e3}[dtype.time_unit]
         return _array(values.to_physical().cast(pl.Float64)) / per
     return _array(values.to_physical().cast(pl.Float64))
 

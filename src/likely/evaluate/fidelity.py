@@ -57,14 +57,14 @@ def shapes(real: Rows, made: Rows) -> Floats:
 
 
 def missing(real: Rows, made: Rows) -> Floats:
-    """(D,) 1 - |difference of the shares of missing cells|; NaN where neither table misses any (MissingValueSimilarity)."""
+    """(D,) 1 - |difference of the shares of missing cells|, as MissingValueSimilarity; NaN where neither table has any."""
     p, q = np.isnan(real.x).mean(axis=0), np.isnan(made.x).mean(axis=0)
     return np.where((p > 0) | (q > 0), 1 - np.abs(p - q), math.nan)
 
 
 @dataclass(frozen=True)
 class Trends:
-    """Of each pair of columns (P, 2): `score` (P,) in [0, 1] or NaN; `strength` (P,) in [0, 1], |r| or V in the real rows."""
+    """Of `pairs` (P, 2) of columns: `score` (P,) in [0, 1] or NaN, and in the real rows `strength` (P,), |r| or V."""
 
     pairs: NDArray[np.int64]
     score: Floats
@@ -162,4 +162,5 @@ def _correlations(x: Floats) -> Floats:
     scale = variance * variance.T
     with np.errstate(invalid="ignore", divide="ignore"):
         r = covariance / np.sqrt(scale)
-    return np.where((variance > 1e-9 * n) & (variance.T > 1e-9 * n), np.clip(r, -1.0, 1.0), math.nan)
+    varies = variance > 1e-9 * n
+    return np.where(varies & varies.T, np.clip(r, -1.0, 1.0), math.nan)

@@ -9,8 +9,8 @@ table two halves of the *same* real rows differ too. Limits are conventions, all
     membership   good if the 95 % interval reaches down to .51 and not beyond .58; bad if it stays above .55
     copies       good if no more than fresh rows' own rate is explained by chance; bad from 1 % more
 
-An interval that is too wide to say is "look", never "good". Nothing here is a promise: the attack is simple, the hold-out
-rows are a sample, and what makes one person recognisable may be a column that no metric weighs enough.
+An interval that is too wide to say is "look", never "good". Nothing here is a promise: the attack is simple, the
+hold-out rows are a sample, and what makes one person recognisable may be a column that no metric weighs enough.
 """
 
 from __future__ import annotations
@@ -57,15 +57,15 @@ def detection(made: Area, ceiling: Area, floor: Area) -> Row:
         f"Shown one real and one made row, a classifier names the made one {percent(made.value)} of the time; 50% is "
         f"guessing, which is perfect. Fresh real rows: {percent(ceiling.value)}."
     )
-    return _row("c2st", "Told apart by a classifier", "true", made.value, ceiling.value, floor.value, 0.5, made.interval,
-                verdict, sentence)  # fmt: skip
+    values = made.value, ceiling.value, floor.value
+    return _row("c2st", "Told apart by a classifier", "true", *values, 0.5, made.interval, verdict, sentence)
 
 
 def similarity(
     name: str, title: str, group: Group, values: tuple[float, float, float], sentence: str,
     limits: tuple[float, float] = (0.02, 0.08),
 ) -> Row:  # fmt: skip
-    """A likeness in [0, 1]: `values` are made, ceiling, floor; {made}, {ceiling} and {floor} are filled in the sentence."""
+    """A likeness in [0, 1]: `values` are made, ceiling, floor, filled in for {made}, {ceiling}, {floor}."""
     made, ceiling, floor = values
     verdict = within(ceiling - made, *limits)
     words = sentence
@@ -79,8 +79,8 @@ def usefulness(made: Utility, floor: float) -> Row:
     measure = "AUROC" if made.measure == "auroc" else "rank correlation"
     verdict = within(1 - made.ratio, 0.03, 0.10)
     sentence = (
-        f"A model that learns from made rows to predict {made.target!r} scores {made.made:.3f} ({measure}) on real rows; "
-        f"one that learns from as many real rows {made.real:.3f}. That is {percent(made.ratio)} of it."
+        f"A model that learns from made rows to predict {made.target!r} scores {made.made:.3f} ({measure}) on real "
+        f"rows; one that learns from as many real rows {made.real:.3f}. That is {percent(made.ratio)} of it."
     )
     return _row(f"utility:{made.target}", f"Useful to predict {made.target}", "true", made.ratio, 1.0, floor, 1.0,
                 made.interval, verdict, sentence)  # fmt: skip
@@ -131,8 +131,8 @@ def membership(made: Area, ceiling: Area, floor: float) -> Row:
         f"the right one {percent(made.value)} of the time (95% interval {percent(low)} to {percent(high)}); "
         f"50% is blind guessing.{end}"
     )
-    return _row("membership", "Membership attack", "private", made.value, ceiling.value, floor, 0.5, (low, high), verdict,
-                sentence, COPIED)  # fmt: skip
+    values = made.value, ceiling.value, floor
+    return _row("membership", "Membership attack", "private", *values, 0.5, (low, high), verdict, sentence, COPIED)
 
 
 def closeness(made: float, ceiling: float, floor: float, rows: int) -> Row:
@@ -141,8 +141,8 @@ def closeness(made: float, ceiling: float, floor: float, rows: int) -> Row:
     excess = made - max(0.5, ceiling)
     verdict: Verdict = "bad" if excess - margin > 0.10 else "look" if excess - margin > 0.03 else "none"
     sentence = (
-        f"{percent(made)} of the made rows are nearer to a training row than to an unseen one; 50% is ideal. A screening "
-        "value only: tables that pass it can still leak."
+        f"{percent(made)} of the made rows are nearer to a training row than to an unseen one; 50% is ideal. A "
+        "screening value only: tables that pass it can still leak."
     )
     interval = max(0.0, made - margin), min(1.0, made + margin)
     return _row(

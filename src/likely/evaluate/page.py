@@ -20,7 +20,8 @@ GROUPS: dict[Group, str] = {
 LAMPS: dict[Verdict, str] = {"good": "good", "look": "look", "bad": "bad", "none": "for information"}
 TILES: tuple[tuple[str, tuple[Group, ...], dict[Verdict, str]], ...] = (
     ("True?", ("true", "valid"), {
-        "good": "Like the real rows", "look": "Close, with differences", "bad": "Not like the real rows", "none": "Not measured",
+        "good": "Like the real rows", "look": "Close, with differences", "bad": "Not like the real rows",
+        "none": "Not measured",
     }),
     ("Varied?", ("varied",), {
         "good": "As varied", "look": "A little less varied", "bad": "It repeats or forgets", "none": "Not measured",
@@ -36,21 +37,23 @@ SLIGHT = 0.02  # a shape this far below the ceiling is coloured
 GLOSSARY = {
     "Made rows": "The rows that the model made: the table this page is about.",
     "Training rows": "The real rows that the model learned from.",
-    "Unseen (fresh) rows": "Real rows set aside before learning. All comparisons are made against these, never against the "
-    "training rows: a model that merely copies would look perfect there.",
-    "Real rows (the tall mark)": "What real rows score when they take the place of the made ones. Two halves of the same real "
-    "table differ too; this is by how much.",
+    "Unseen (fresh) rows": "Real rows set aside before learning. All comparisons are made against these, never against "
+    "the training rows: a model that merely copies would look perfect there.",
+    "Real rows (the tall mark)": "What real rows score when they take the place of the made ones. Two halves of the same "
+    "real table differ too; this is by how much.",
     "Floor (the hollow mark)": "What a bad table scores: every column right on its own but shuffled independently; for "
     "privacy, a copy of the training rows.",
-    "Told apart (C2ST)": "A classifier (gradient boosting) learns to tell made rows from unseen ones. 50% means it can only "
-    "guess; 100% that it always can.",
+    "Told apart (C2ST)": "A classifier (gradient boosting) learns to tell made rows from unseen ones. 50% means it can "
+    "only guess; 100% that it always can.",
     "Shapes and trends": "How alike single columns, and pairs of columns, are spread; defined as in SDMetrics.",
-    "Coverage and density": "Whether all kinds of real rows have made rows near them, and whether made rows crowd somewhere.",
-    "Useful to predict": "A model learned from made rows, tested on unseen real rows, against one learned from real rows.",
-    "Membership attack": "Somebody who holds the made table and a person's row tries to say whether that person was in the "
-    "training table. 50% is blind guessing.",
-    "Nearer to training rows (DCR)": "Distance to the closest record. Good for raising an alarm, worthless for lifting one: "
-    "tables that pass it can still leak.",
+    "Coverage and density": "Whether all kinds of real rows have made rows near them, and whether made rows crowd "
+    "somewhere.",
+    "Useful to predict": "A model learned from made rows, tested on unseen real rows, against one learned from real "
+    "rows.",
+    "Membership attack": "Somebody who holds the made table and a person's row tries to say whether that person was in "
+    "the training table. 50% is blind guessing.",
+    "Nearer to training rows (DCR)": "Distance to the closest record. Good for raising an alarm, worthless for lifting "
+    "one: tables that pass it can still leak.",
     "95% interval": "Where the value would lie in 95 of 100 repetitions with other rows of the same kind.",
 }
 
@@ -84,12 +87,12 @@ def _tile(card: Card, ask: str, groups: tuple[Group, ...], says: dict[Verdict, s
     why.sort(key=lambda row: row.name != FIRST[ask])
     text = why[0].sentence if why else "The rows learned from are needed for this." if ask == "Private?" else ""
     return (
-        f'<div class="tile {verdict}"><p class="ask">{plot_lamp(verdict)}{ask}</p><p class="say">{says[verdict]}</p>'
+        f'<div class="tile {verdict}"><p class="ask">{_lamp(verdict)}{ask}</p><p class="say">{says[verdict]}</p>'
         f'<p class="why">{escape(text)}</p></div>'
     )
 
 
-def plot_lamp(verdict: Verdict) -> str:
+def _lamp(verdict: Verdict) -> str:
     """The sign of a verdict alone."""
     return f'<span class="lamp">{plot.mark(verdict)}</span>'
 
@@ -109,7 +112,7 @@ def _figures(card: Card) -> str:
         if rows:
             parts.append(f'<tr class="group"><th colspan="4" scope="colgroup">{head}</th></tr>')
             parts += [_figure(row) for row in rows]
-    head = '<th scope="col">Metric</th><th scope="col" class="number">Value</th><th scope="col">Floor to perfect</th><th scope="col">Verdict</th>'
+    head = "".join(f'<th scope="col">{word}</th>' for word in ("Metric", "Value", "Floor to perfect", "Verdict"))
     return f'<table class="figures"><thead><tr>{head}</tr></thead><tbody>{"".join(parts)}</tbody></table>'
 
 
@@ -139,8 +142,8 @@ def _columns(card: Card) -> str:
     )
     return (
         "<section><h2>Column by column</h2>"
-        f'<p class="note">How values are spread in unseen real rows and in made rows; the percentage says how alike.{words}</p>'
-        f'<p class="key"><span><i class="k-real"></i>real rows</span><span><i class="k-made"></i>made rows</span></p>'
+        '<p class="note">How values are spread in unseen real rows and in made rows; the percentage says how alike.'
+        f"{words}</p>{_key()}"
         f'<div class="plots">{plots}</div></section>'
     )
 
@@ -157,30 +160,35 @@ def _tone(bars: Bars) -> Verdict:
 def _pairs(card: Card) -> str:
     """The heat map of lost trends, and the worst columns and pairs."""
     worst = sorted((bars for bars in card.columns if _lost(bars) > 0.005), key=_lost, reverse=True)[:5]
-    columns = "".join(
-        f"<tr><td>{escape(bars.name)}</td><td class='number'>{percent(bars.score)}</td><td class='number'>{percent(bars.ceiling)}</td></tr>"
-        for bars in worst
-    )
-    ties = "".join(
-        f"<tr><td>{escape(tie.left)} and {escape(tie.right)}</td><td class='number'>{percent(tie.score)}</td>"
-        f"<td class='number'>{percent(tie.ceiling)}</td></tr>"
-        for tie in card.ties[:5]
-    )
+    columns = "".join(_compare(bars.name, bars.score, bars.ceiling) for bars in worst)
+    ties = "".join(_compare(f"{tie.left} and {tie.right}", tie.score, tie.ceiling) for tie in card.ties[:5])
+    head = '<th></th><th class="number">made</th><th class="number">real rows</th>'
     lists = ""
     for title, rows in (("Columns furthest off", columns), ("Pairs furthest off", ties)):
         empty = '<tr><td colspan="3">None is noticeably further from the real rows than other real rows are.</td></tr>'
         lists += (
-            f'<div><h3>{title}</h3><table class="plain"><thead><tr><th></th><th class="number">made</th><th class="number">real rows</th>'
-            f"</tr></thead><tbody>{rows or empty}</tbody></table></div>"
+            f'<div><h3>{title}</h3><table class="plain"><thead><tr>{head}</tr></thead>'
+            f"<tbody>{rows or empty}</tbody></table></div>"
         )
     picture = ""
     if card.heat is not None and len(card.heat.names) <= MOST:
         picture = (
-            '<p class="note">Each square is a pair of columns: the darker, the more of what ties them together is lost, beyond '
-            f"what differs between real rows. Blank is as good as real; the darkest loses {plot.FULL:g} or more.</p>"
+            '<p class="note">Each square is a pair of columns: the darker, the more of what ties them together is lost, '
+            f"beyond what differs between real rows. Blank is as good as real; the darkest loses {plot.FULL:g} or more.</p>"
             f"{plot.heat(card.heat)}"
         )
     return f'<section><h2>What ties the columns together</h2>{picture}<div class="two">{lists}</div></section>'
+
+
+def _compare(name: str, score: float | None, ceiling: float | None) -> str:
+    """One line of the lists of what is furthest off."""
+    figures = "".join(f'<td class="number">{percent(one)}</td>' for one in (score, ceiling))
+    return f"<tr><td>{escape(name)}</td>{figures}</tr>"
+
+
+def _key(real: str = "real rows") -> str:
+    """What grey and the line mean."""
+    return f'<p class="key"><span><i class="k-real"></i>{real}</span><span><i class="k-made"></i>made rows</span></p>'
 
 
 def _privacy(card: Card) -> str:
@@ -188,11 +196,10 @@ def _privacy(card: Card) -> str:
         return ""
     return (
         "<section><h2>How close to the training rows?</h2>"
-        '<p class="note">People resemble each other, so some made rows are bound to be close to a training row. The question is '
-        "whether they are closer than real rows that the model never saw. Here the line should follow the grey; a line that "
-        "piles up at the left gives training rows away.</p>"
-        '<p class="key"><span><i class="k-real"></i>unseen real rows</span><span><i class="k-made"></i>made rows</span></p>'
-        f'<figure class="plot">{plot.distances(card.near)}</figure></section>'
+        '<p class="note">Real rows resemble each other, so some made rows are bound to be close to a training row. The '
+        "question is whether they are closer than real rows that the model never saw. Here the line should follow the "
+        "grey; a line that piles up at the left gives training rows away.</p>"
+        f'{_key("unseen real rows")}<figure class="plot">{plot.distances(card.near)}</figure></section>'
     )
 
 

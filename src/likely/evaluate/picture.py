@@ -76,7 +76,7 @@ def _levels(column: Column, x: Floats, y: Floats) -> tuple[tuple[str, ...], Floa
 
 
 def _numbers(column: Column, x: Floats, y: Floats) -> tuple[tuple[str, ...], Floats, Floats]:
-    """Bars of equal width between the 1 % and 99 % quantile; the label of a bar is its lower edge, then the upper end."""
+    """Bars of equal width between the 1 % and 99 % quantile; a label is a bar's lower edge, the last the upper end."""
     there = x[~np.isnan(x)]
     if not len(there):
         return ("missing",), np.isnan(x).mean(keepdims=True), np.isnan(y).mean(keepdims=True)

@@ -60,7 +60,8 @@ def _levels(bars: Bars) -> str:
     for k, label in enumerate(bars.labels):
         y = 15 * k
         parts.append(
-            f'<text x="82" y="{y + 9}" text-anchor="end">{escape(_short(label, 14))}<title>{escape(label)}</title></text>'
+            f'<text x="82" y="{y + 9}" text-anchor="end">{escape(_short(label, 14))}'
+            f"<title>{escape(label)}</title></text>"
             f'<rect class="real" x="86" y="{y + 1}" width="{_n(104 * bars.real[k] / top)}" height="6"/>'
             f'<rect class="madebar" x="86" y="{y + 7.5}" width="{_n(104 * bars.made[k] / top)}" height="3"/>'
         )
@@ -76,7 +77,8 @@ def _numbers(bars: Bars) -> str:
     width = room / max(count, 1)
 
     def box(x: float, share: float, wide: float) -> str:
-        return f'<rect class="real" x="{_n(x)}" y="{_n(80 - 78 * share / top)}" width="{_n(wide)}" height="{_n(78 * share / top)}"/>'
+        high = 78 * share / top
+        return f'<rect class="real" x="{_n(x)}" y="{_n(80 - high)}" width="{_n(wide)}" height="{_n(high)}"/>'
 
     parts = [box(k * width + 0.4, bars.real[k], max(width - 0.8, 0.6)) for k in range(count)]
     if count:
@@ -84,9 +86,10 @@ def _numbers(bars: Bars) -> str:
         parts += [f'<text x="0" y="93">{escape(bars.labels[0])}</text>',
                   f'<text x="{room}" y="93" text-anchor="end">{escape(bars.labels[count])}</text>']  # fmt: skip
     if missing:
-        x = room + 6 if count else 0
-        parts += [box(x, bars.real[-1], 18), f'<path class="made" d="M{x} {_n(80 - 78 * bars.made[-1] / top)}h18"/>',
-                  f'<text x="{x + 18 if count else 0}" y="93" text-anchor="{"end" if count else "start"}">none</text>']  # fmt: skip
+        x, edge, anchor = (room + 6, 190, "end") if count else (0, 0, "start")
+        parts.append(box(x, bars.real[-1], 18))
+        parts.append(f'<path class="made" d="M{x} {_n(80 - 78 * bars.made[-1] / top)}h18"/>')
+        parts.append(f'<text x="{edge}" y="93" text-anchor="{anchor}">none</text>')
     parts.append('<line class="base" x1="0" y1="80.5" x2="190" y2="80.5"/>')
     return _svg("chart", 190, 96, parts, bars.name)
 
@@ -110,9 +113,8 @@ def heat(map_: Heat) -> str:
             parts.append(f'<g><title>{escape(title)}</title><rect class="cell" {place}/>{shade}</g>')
         if i < size - 1:
             x, y = left + i * cell + cell / 2 + 3, size * cell + 5
-            parts.append(
-                f'<text transform="translate({_n(x)} {_n(y)}) rotate(-55)" text-anchor="end">{escape(_short(map_.names[i], 17))}</text>'
-            )
+            turned = f'<text transform="translate({_n(x)} {_n(y)}) rotate(-55)" text-anchor="end">'
+            parts.append(f"{turned}{escape(_short(map_.names[i], 17))}</text>")
     width, height = left + size * cell, size * cell + under
     svg = _svg("heat", width, height, parts, "trend lost, pair by pair")
     return svg.replace("<svg ", f'<svg style="max-width:{_n(width * 1.15)}px" ', 1)

@@ -67,7 +67,7 @@ class Masked(Family[Cells]):
 
     accepts: ClassVar[type] = Cells
     Config: ClassVar[type] = MaskedConfig
-    training: ClassVar[Training] = Training(steps=2000, decay=0.5)  # type: ignore[misc]  # nn.Module has a flag of this name
+    regimen: ClassVar[Training] = Training(steps=2000, decay=0.5)
     exact = True
     ready: Tensor
     start: Tensor
@@ -121,7 +121,7 @@ class Masked(Family[Cells]):
 
     def prepare(self, batch: Batch) -> None:
         """Set the head's bias to the log of each variable's shares in codes x (B, D), so that learning starts from
-        independent columns. Called by the first `loss` in training with its batch where nobody called it before."""
+        independent columns. The first `loss` in training does so with its batch where nobody did before."""
         shares = []
         for j, size in enumerate(self.space.sizes):
             count = torch.bincount(batch.x[:, j], minlength=size) + 0.5

@@ -85,8 +85,7 @@ def fit(
     folder resumes. Raises DataError, OptionError, TrainingError (too many bad steps, a checkpoint of another run) and
     StorageError (a checkpoint that cannot be written; the family then has the best weights so far).
     """
-    # On the instance, `training` is what torch keeps there: whether the module is in training mode.
-    training = training or type(family).training
+    training = training or type(family).regimen
     _check(training, seed)
     order.check(data)
     home = next((tensor.device for tensor in family.state_dict().values()), torch.device("cpu"))
@@ -119,6 +118,8 @@ class _Run:
         share = training.holdout if len(self.objectives) == 1 else 0.0
         self.rows, self.left = order.split(len(data.x), share, seed)
         self.size = min(training.batch, len(self.rows))
+        # On all rows in every process, and before cutting: each starts from the same weights.
+        self.model.prepare(order.take(data, self.rows, mesh.device))
         self.share: Share = mesh.wrap(self.model, self.objectives)  # before the state: cutting replaces parameters
         self.state = State(self.model, self.objectives, training, keep_best=len(self.left) > 0)
         self.bf16 = training.precision == "bfloat16" or (

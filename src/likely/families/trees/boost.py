@@ -115,7 +115,7 @@ class Table:
 
     def part(self, rows: NDArray[np.int64], answers: NDArray[np.bool_], prior: float) -> lightgbm.Dataset:
         """The rows with their answers, starting from the prior's log-odds."""
-        part = self.data.subset(rows).construct()
+        part = self.data.subset(rows.tolist()).construct()
         part.set_label(answers.astype(np.float32))
         part.set_init_score(np.full(len(rows), prior))
         part.reference = self.data

@@ -17,6 +17,7 @@ Letters: B items, D variables, Q questions of all variables together, K folds, C
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,7 @@ class Chain:
         self.space, self.order, self.source, self.rules, self.trees = space, order, source, rules, trees
         self.prior, self.first, self.count, self.forest = prior, first, count, forest
         self.offset = np.concatenate([[0], np.cumsum([tree.questions for tree in trees])])
-        self.models = (count > 0).any(1) if len(count) else np.zeros(0, bool)
+        self.models: NDArray[np.bool_] = np.array(np.max(count, axis=1, initial=0) > 0, bool)
 
     def odds(self, q: int, x: NDArray[np.float32], k: Ints | None = None) -> Floats:
         """p(yes) of question q for rows x (B, D): (B,) of model k[b], or of the mean of all models."""
@@ -147,7 +148,8 @@ def learn(
     dense = np.ascontiguousarray(x, np.float32)
     coarse = np.stack([coarsen(x[:, v], space.sizes[v], space.ordered[v], GROUPS) for v in range(d)], 1)
     weights = np.array([0.0 if source[v] >= 0 else 1.0 + j * np.log2(space.sizes[v] + 1) for j, v in enumerate(order)])
-    finished = [0.0]
+    finished: Floats = np.zeros(d)
+    halt = Event()
 
     def one(j: int) -> list[Question]:
         v = order[j]
@@ -165,15 +167,23 @@ def learn(
             side = sides[q][codes]
             rows = np.flatnonzero(side)
             questions.append(ask(table, rows, side[rows] > 0, folds[rows], int(seeds[v])))
-        finished[0] += weights[j]
-        if listen:
-            listen(Progress("growing trees", finished[0] / weights.sum()))
+            if halt.is_set():
+                break
+            finished[j] = weights[j] * (q + 1) / trees[v].questions
+            if listen:
+                listen(Progress("growing trees", min(1.0, finished.sum() / weights.sum())))
         return questions
 
     with ThreadPoolExecutor(max_workers=max(1, threads)) as pool:
         # The longest first, so that the last thread is not left with the heaviest variable.
+        # Ctrl-C reaches this thread only: the others are told to stop at their next question.
         jobs = {j: pool.submit(one, j) for j in sorted(range(d), key=lambda j: -weights[j])}
-        learned = {order[j]: job.result() for j, job in jobs.items()}
+        try:
+            learned = {order[j]: job.result() for j, job in jobs.items()}
+        except BaseException:
+            halt.set()
+            pool.shutdown(cancel_futures=True)
+            raise
 
     place = {v: j for j, v in enumerate(order)}
     questions = [(v, question) for v in range(d) for question in learned[v]]
@@ -194,7 +204,7 @@ def learn(
 
 
 def find_rules(x: Ints, space: Cells, order: list[int], limit: int) -> tuple[Ints, list[Ints]]:
-    """For each variable, an earlier one of at most `limit` codes that determines it in every row, or -1; and its table."""
+    """For each variable an earlier one of at most `limit` codes that determines it in every row, or -1; its table."""
     d = x.shape[1]
     source, rules = np.full(d, -1, np.int64), [np.zeros(0, np.int64)] * d
     for j, v in enumerate(order):

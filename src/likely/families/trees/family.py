@@ -54,7 +54,8 @@ class Trees(Family[Cells]):
         super().__init__(space, given, config)
         if given is not None:
             raise Mismatch(
-                "'trees' learns P(X), not P(X | C): put the condition's columns into the table, or take 'masked'."
+                "'trees' learns P(X), not P(X | C): put the condition's columns into the table "
+                "and name them in `given=` when sampling."
             )
         self._chain: Chain | None = None
 

@@ -56,10 +56,10 @@ class Forest:
         """Sum of the leaves that rows `x` (N, D) reach in trees first .. first + count - 1: (N,) log-odds."""
         if count == 0 or len(x) == 0:
             return np.zeros(len(x))
-        margin: NDArray[np.float64] = self._booster.predict(
+        margin = self._booster.predict(
             x, start_iteration=first, num_iteration=count, raw_score=True, num_threads=1, validate_features=False
         )
-        return margin
+        return np.asarray(margin, np.float64)
 
     # --------------------------------------------------------------------------------------- save, check
 
@@ -151,7 +151,7 @@ def collect(texts: list[str], variables: list[NDArray[np.int64]], d: int) -> tup
     forest = Forest(
         starts=starts,
         feature=table[of_model, numbers("split_feature").astype(np.int64)].astype(np.int32),
-        kind=kind,
+        kind=kind.astype(np.uint8),
         cut=cut.astype(np.int32),
         left=numbers("left_child").astype(np.int16),
         right=numbers("right_child").astype(np.int16),
@@ -163,10 +163,18 @@ def collect(texts: list[str], variables: list[NDArray[np.int64]], d: int) -> tup
     return forest, np.array(grown, np.int64)
 
 
-_NAMES = (
-    "num_leaves num_cat split_feature threshold decision_type left_child right_child leaf_value "
-    "cat_boundaries cat_threshold"
-).split()
+_NAMES = [
+    "num_leaves",
+    "num_cat",
+    "split_feature",
+    "threshold",
+    "decision_type",
+    "left_child",
+    "right_child",
+    "leaf_value",
+    "cat_boundaries",
+    "cat_threshold",
+]
 
 
 def _write(forest: Forest) -> str:

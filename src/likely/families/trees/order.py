@@ -22,7 +22,7 @@ COARSE = 24  # codes a variable is reduced to for counting pairs
 
 
 def shared(x: NDArray[np.int64], space: Cells) -> NDArray[np.float64]:
-    """(D, D) mutual information of each pair in nats, corrected for chance, at least 0; entropies (nats) on the diagonal."""
+    """(D, D) nats: mutual information of each pair, corrected for chance, at least 0; entropies on the diagonal."""
     n, d = x.shape
     coarse = np.stack([coarsen(x[:, j], space.sizes[j], space.ordered[j], COARSE) for j in range(d)], 1)
     width = coarse.max(0) + 1
@@ -52,7 +52,7 @@ def choose(x: NDArray[np.int64], space: Cells) -> list[int]:
 
 
 def coarsen(codes: NDArray[np.int64], size: int, ordered: bool, groups: int) -> NDArray[np.int64]:
-    """Codes (N,) in at most `groups` groups: of about equal mass where ordered, else the most frequent ones by themselves."""
+    """Codes (N,) in at most `groups` groups: of equal mass where ordered, else the most frequent by themselves."""
     if size <= groups:
         return codes
     counts = np.bincount(codes, minlength=size)

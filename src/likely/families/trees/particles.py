@@ -3,9 +3,9 @@
 A chain draws x_1, x_2, ... in its own order; what is known may stand anywhere in it. So each row is completed by M
 particles that walk the chain with the known values clamped: a free variable is drawn from p(x_v | x_<v), a known
 one multiplies the particle's weight by p(known | x_<v), a wish (a range, a set) draws from the admitted codes and
-multiplies by their total probability. When few particles carry the weight, they are resampled;
-at the end one is drawn by weight. As M grows this is exactly p(rest | known). What comes before the first free variable or
-after the last known one needs no weights and is exact as it stands.
+multiplies by their total probability. When few particles carry the weight, they are resampled; at the end one is
+drawn by weight. As M grows this is exactly p(rest | known). What comes before the first free variable or after the
+last known one needs no weights and is exact as it stands.
 
 Sources: Gordon, Salmond and Smith 1993 (doi:10.1049/ip-f-2.1993.0015); Liu and Chen 1998
 (doi:10.1080/01621459.1998.10473765); unbiased weight estimates: Andrieu and Roberts 2009 (arXiv:0903.5480).
@@ -114,7 +114,7 @@ class Walk:
 
 def complete(walk: Walk, wish: Wish, particles: int) -> tuple[Ints, Floats]:
     """Codes (B, D) that agree with the wish, and the effective number of particles (B,), infinite where exact."""
-    chain, rng = walk.chain, walk.rng
+    chain = walk.chain
     b, d = wish.mask.shape
     order = chain.order
     evidence = wish.mask.copy()
@@ -123,7 +123,6 @@ def complete(walk: Walk, wish: Wish, particles: int) -> tuple[Ints, Floats]:
     evidence[:, chain.source >= 0] = False  # said of the variable that decides it (`follow_rules`)
     ranked = evidence[:, order]
     loose = ~wish.mask[:, order]  # drawn, freely or among the admitted codes
-    place = np.arange(d)
     first = np.where(loose.any(1), np.argmax(loose, 1), d)
     last = np.where(ranked.any(1), d - 1 - np.argmax(ranked[:, ::-1], 1), -1)
     ess = np.full(b, np.inf)
@@ -136,7 +135,7 @@ def complete(walk: Walk, wish: Wish, particles: int) -> tuple[Ints, Floats]:
         part = wish.rows(hard)
         swarm, drawn, ess[hard] = _swarm(walk, part, first[hard], last[hard], particles)
         x[hard], done[hard] = swarm, drawn
-    for p, v in zip(place, order, strict=True):
+    for v in order:
         rows = np.flatnonzero(~done[:, v])
         if len(rows):
             soft = wish.soft[v][rows] if v in wish.soft else None
@@ -152,7 +151,7 @@ def _swarm(
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_], Floats]:
     """Rows (B, D) filled up to `last`, what is filled, and their effective number of particles."""
     rng = walk.rng
-    b, d = wish.mask.shape
+    b = len(wish.mask)
     x = np.repeat(np.where(wish.mask, wish.codes, 0).astype(np.float32), m, 0)
     done = np.repeat(wish.mask, m, 0)
     logw = np.zeros((b, m))
@@ -209,7 +208,7 @@ def _resample(w: Floats, rng: np.random.Generator) -> Ints:
     # Row-wise searchsorted: shift each row into its own unit interval.
     shift = np.arange(b)[:, None]
     found = np.searchsorted((edges + shift).ravel(), (points + shift).ravel()).reshape(b, m) - shift * m
-    return np.clip(found, 0, m - 1)
+    return np.clip(np.asarray(found, np.int64), 0, m - 1)
 
 
 def _impossible() -> ConditionError:

@@ -5,7 +5,6 @@ Letters: D variables, Q questions of all variables together, K folds.
 
 from __future__ import annotations
 
-
 import numpy as np
 from numpy.typing import NDArray
 
