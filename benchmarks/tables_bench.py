@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -45,7 +46,7 @@ def worker(method: str, data: str, split: int, folder: Path, control: float) -> 
     torch.set_num_threads(1)
     import likely
 
-    train, _ = tables.split(tables.load(data), split)
+    train = pl.read_parquet(folder / "train.parquet")
     read = time.process_time()
     gen = likely.fit(train, family=method, target=tables.TARGET[data], seed=split, progress=False, control=control)
     fitted = time.process_time()
@@ -77,8 +78,9 @@ def made_by(method: str, data: str, split: int, control: float = 0.1) -> tuple[l
     folder = CACHE / "tables" / f"{data}-{split}-{method}-{control:g}"
     if not (folder / "cost.json").exists():
         folder.mkdir(parents=True, exist_ok=True)
+        tables.split(tables.load(data), split)[0].write_parquet(folder / "train.parquet")
         command = [sys.executable, __file__, "--worker", method, data, str(split), str(folder), str(control)]
-        subprocess.run(command, check=True, env={**__import__("os").environ, "OMP_NUM_THREADS": "1"})
+        subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     cost = json.loads((folder / "cost.json").read_text())
     return [pl.read_parquet(folder / f"{seed}.parquet") for seed in range(SEEDS)], cost
 

@@ -26,8 +26,9 @@ def demo(
     patients = likely.data.support2()
     missing = patients.null_count().sum_horizontal().item() / patients.height / patients.width
     say(
-        f"SUPPORT2: {len(patients):,} critically ill patients of five US hospitals (Knaus et al. 1995),"
-        f" {patients.width} columns,\n{missing:.0%} of the cells missing. A tenth is set aside and never learned from.\n",
+        f"SUPPORT2: {len(patients):,} critically ill patients of five US hospitals (Knaus et al. 1995),\n"
+        f"{patients.width} columns, {missing:.0%} of the cells missing. "
+        "A tenth is set aside and never learned from.\n",
         quiet,
     )
     gen = likely.fit(patients, target="hospdead", seed=seed, progress=not quiet)

@@ -20,6 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from likely.families.trees.forest import shorten
+
 GROUPS = 8  # groups of codes that a feature is reduced to before trees are tried
 SURE = 1000  # rows from which trees are tried in any case
 
@@ -73,7 +75,7 @@ class Question:
     """What was learned about one question: `prior`, the log-odds of yes, and the models to add to it."""
 
     prior: float
-    models: list[str]  # LightGBM's text, one a fold
+    models: list[str]  # LightGBM's text, shortened, one a fold
 
 
 class Table:
@@ -162,4 +164,4 @@ def ask(
     # The best of several rounds beats the constant by chance now and then; a gain that small is no knowledge.
     if (constant_loss - best) * judged < setting.gain:
         return Question(prior, [])
-    return Question(prior, [model.model_to_string(num_iteration=best_round) for model, _ in runs])
+    return Question(prior, [shorten(model.model_to_string(num_iteration=best_round)) for model, _ in runs])

@@ -136,8 +136,8 @@ def learn(
     n, d = x.shape
     order = order if order is not None else choose(x, space)
     k = boosting.folds_for(n)
-    folds = rng.permutation(n) % k
-    seeds = rng.integers(0, 2**16, d)
+    folds: Ints = rng.permutation(n) % k
+    seeds: Ints = rng.integers(0, 2**16, d)
     source, rules = find_rules(x, space, order, rule)
     trees = [
         grow(np.bincount(x[:, v], minlength=space.sizes[v]), space.ordered[v])
@@ -147,7 +147,9 @@ def learn(
     ]
     dense = np.ascontiguousarray(x, np.float32)
     coarse = np.stack([coarsen(x[:, v], space.sizes[v], space.ordered[v], GROUPS) for v in range(d)], 1)
-    weights = np.array([0.0 if source[v] >= 0 else 1.0 + j * np.log2(space.sizes[v] + 1) for j, v in enumerate(order)])
+    weights: Floats = np.array(
+        [0.0 if source[v] >= 0 else 1.0 + j * np.log2(space.sizes[v] + 1) for j, v in enumerate(order)]
+    )
     finished: Floats = np.zeros(d)
     halt = Event()
 

@@ -108,23 +108,33 @@ class Forest:
         return self
 
 
+NAMES = [
+    "num_leaves", "num_cat", "split_feature", "threshold", "decision_type", "left_child", "right_child", "leaf_value",
+    "cat_boundaries", "cat_threshold",
+]  # fmt: skip
+
+
+def shorten(text: str) -> str:
+    """The lines of a LightGBM model string that `collect` reads: a third of it."""
+    return "\n".join(line for line in text.split("\n") if line.partition("=")[0] in NAMES)
+
+
 def collect(texts: list[str], variables: list[NDArray[np.int64]], d: int) -> tuple[Forest, NDArray[np.int64]]:
-    """One forest of the trees of all `texts` (LightGBM model strings), in their order, and the number of trees of
-    each; `variables[m]` maps the features of model m to variables."""
-    text: dict[str, list[str]] = {name: [] for name in _NAMES}
+    """One forest of the trees of all `texts` (shortened LightGBM model strings), in their order, and the number of
+    trees of each; `variables[m]` maps the features of model m to variables.
+    """
+    text: dict[str, list[str]] = {name: [] for name in NAMES}
     grown = []  # trees of each model
     for model in texts:
         before = len(text["num_leaves"])
         stump = False
         for line in model.split("\n"):
             name, _, values = line.partition("=")
-            if name not in text:
-                continue
             if name == "num_leaves" and values == "1":
                 # A tree that found nothing to ask: written as a question whose answers are alike.
                 stump, values = True, "2"
-                for missing, value in (("split_feature", "0"), ("threshold", "0.5"), ("decision_type", "0")):
-                    text[missing].append(value)
+                for absent, value in (("split_feature", "0"), ("threshold", "0.5"), ("decision_type", "0")):
+                    text[absent].append(value)
                 text["left_child"].append("-1")
                 text["right_child"].append("-2")
             elif name == "leaf_value" and stump:
@@ -133,7 +143,7 @@ def collect(texts: list[str], variables: list[NDArray[np.int64]], d: int) -> tup
         grown.append(len(text["num_leaves"]) - before)
 
     def numbers(name: str) -> NDArray[np.float64]:
-        return np.array(" ".join(text[name]).split(), np.float64)
+        return np.fromstring(" ".join(text.pop(name)), np.float64, sep=" ")
 
     leaves = numbers("num_leaves").astype(np.int64)
     starts = np.concatenate([[0], np.cumsum(leaves - 1)])
@@ -163,60 +173,47 @@ def collect(texts: list[str], variables: list[NDArray[np.int64]], d: int) -> tup
     return forest, np.array(grown, np.int64)
 
 
-_NAMES = [
-    "num_leaves",
-    "num_cat",
-    "split_feature",
-    "threshold",
-    "decision_type",
-    "left_child",
-    "right_child",
-    "leaf_value",
-    "cat_boundaries",
-    "cat_threshold",
-]
-
-
 def _write(forest: Forest) -> str:
     """The forest as LightGBM's model text. Only numbers from checked arrays enter it."""
     d = forest.variables
-    head = [
-        "tree", "version=v4", "num_class=1", "num_tree_per_iteration=1", "label_index=0", f"max_feature_idx={d - 1}",
-        "objective=binary sigmoid:1", "feature_names=" + " ".join(f"x{j}" for j in range(d)),
-        "feature_infos=" + " ".join(["none"] * d), "",
+    parts = [
+        "\n".join([
+            "tree", "version=v4", "num_class=1", "num_tree_per_iteration=1", "label_index=0",
+            f"max_feature_idx={d - 1}", "objective=binary sigmoid:1",
+            "feature_names=" + " ".join(f"x{j}" for j in range(d)), "feature_infos=" + " ".join(["none"] * d), "", "",
+        ])
     ]  # fmt: skip
-    feature, kind, left, right, cut = (
-        array.astype(str).tolist() for array in (forest.feature, forest.kind, forest.left, forest.right, forest.cut)
-    )
-    is_set = forest.kind == CATEGORY
-    leaf = [repr(value) for value in forest.leaf.astype(np.float64).tolist()]
-    words = forest.words.astype(str).tolist()
-    sets, starts = forest.sets.tolist(), forest.starts.tolist()
-    cuts = forest.cut.tolist()
-    lines = head
-    for t in range(forest.trees):
-        low, high = starts[t], starts[t + 1]
-        threshold = cut[low:high]
-        bounds, chosen = [0], []
-        if is_set[low:high].any():
-            for i in range(low, high):
-                if is_set[i]:
-                    first, last = sets[cuts[i]], sets[cuts[i] + 1]
-                    threshold[i - low] = str(len(bounds) - 1)
-                    bounds.append(bounds[-1] + last - first)
-                    chosen += words[first:last]
-        lines += [
-            f"Tree={t}",
-            f"num_leaves={high - low + 1}",
-            f"num_cat={len(bounds) - 1}",
-            "split_feature=" + " ".join(feature[low:high]),
-            "threshold=" + " ".join(threshold),
-            "decision_type=" + " ".join(kind[low:high]),
-            "left_child=" + " ".join(left[low:high]),
-            "right_child=" + " ".join(right[low:high]),
-            "leaf_value=" + " ".join(leaf[low + t : high + t + 1]),
-        ]
-        if chosen:
-            lines += ["cat_boundaries=" + " ".join(map(str, bounds)), "cat_threshold=" + " ".join(chosen)]
-        lines += ["is_linear=0", "shrinkage=1", "", ""]
-    return "\n".join([*lines, "end of trees", "", "pandas_categorical:null", ""])
+    parts += ["\n".join(_write_tree(forest, t)) for t in range(forest.trees)]
+    parts.append("end of trees\n\npandas_categorical:null\n")
+    return "".join(parts)
+
+
+def _write_tree(forest: Forest, t: int) -> list[str]:
+    low, high = int(forest.starts[t]), int(forest.starts[t + 1])
+    kind = forest.kind[low:high].tolist()
+    cut: list[int] = forest.cut[low:high].tolist()
+    bounds, chosen = [0], []
+    for i, is_set in enumerate(kind):
+        if is_set:
+            words = forest.words[forest.sets[cut[i]] : forest.sets[cut[i] + 1]].tolist()
+            cut[i] = len(bounds) - 1  # the tree's own number of the set
+            bounds.append(bounds[-1] + len(words))
+            chosen += words
+    lines = [
+        f"Tree={t}",
+        f"num_leaves={high - low + 1}",
+        f"num_cat={len(bounds) - 1}",
+        _line("split_feature", forest.feature[low:high].tolist()),
+        _line("threshold", cut),
+        _line("decision_type", kind),
+        _line("left_child", forest.left[low:high].tolist()),
+        _line("right_child", forest.right[low:high].tolist()),
+        _line("leaf_value", forest.leaf[low + t : high + t + 1].astype(np.float64).tolist()),
+    ]
+    if chosen:
+        lines += [_line("cat_boundaries", bounds), _line("cat_threshold", chosen)]
+    return [*lines, "is_linear=0", "shrinkage=1", "", "", ""]
+
+
+def _line(name: str, numbers: list[int] | list[float]) -> str:
+    return f"{name}=" + " ".join(map(repr, numbers))
