@@ -44,7 +44,7 @@ from likely.version import VERSION
 CHUNK = 25_000  # items made at once: memory stays flat for any n
 TRIES = 50  # rounds of drawing again what breaks a constraint that no construction can hold
 LEAST = {"faithful": 10, "balanced": 10, "private": 25}  # rows behind every level and bin
-THIN = 0.02  # share of rows with too few effective draws from which a proposal network pays
+THIN = 0.1  # share of rows with too few effective draws from which a proposal network pays
 
 
 @dataclass
@@ -249,6 +249,8 @@ class Generator:
                 "There are no control rows to compare with: the table was too small, or fit was called with control=0. "
                 "Give rows the model never saw: report(holdout)."
             )
+        fresh = self.codec.settle(fresh)
+        learned = self.codec.settle(learned) if learned is not None else None
         n = n or (len(learned) if learned is not None else len(fresh))
         made = self.codec.join(list(self.stream(n, seed=int(self.card["seed"]) + 1)))
         report = evaluate_table(

@@ -19,7 +19,7 @@ from likely.families.trees.order import choose, shared
 
 
 def dependent(n: int = 3000, seed: int = 0) -> torch.Tensor:
-    """Rows (n, 4): a 3-level cause, a noisy copy, an ordered 8-code number that follows it, and a function of the first."""
+    """Rows (n, 4): a 3-level cause, a noisy copy, an ordered 8-code number that follows it, a function of the first."""
     rng = np.random.default_rng(seed)
     a = rng.choice(3, n, p=[0.5, 0.3, 0.2])
     b = np.where(rng.random(n) < 0.8, a, rng.integers(0, 3, n))
@@ -121,6 +121,33 @@ def test_soft_conditions_match_enumeration(trees: Trees) -> None:
     assert (weight[done.x[:, 2]] > 0).all()
     counts = np.bincount(np.ravel_multi_index(done.x.numpy().T, SPACE.sizes), minlength=len(p))
     assert np.abs(counts / n - p).sum() / 2 < 0.09
+
+
+class Uniform:
+    """The simplest proposal: every free cell from a uniform law."""
+
+    def propose(self, known: Known, m: int, *, rng: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        x = known.x[:, None].repeat(1, m, 1)
+        logq = torch.zeros(x.shape[:2], dtype=torch.float64)
+        for j, size in enumerate(SPACE.sizes):
+            free = ~known.mask[:, j]
+            x[free, :, j] = torch.randint(size, (int(free.sum()), m), generator=rng)
+            logq[free] -= float(np.log(size))
+        return x, logq
+
+
+def test_proposals_are_weighed_to_the_conditional(trees: Trees) -> None:
+    """Rows that particles hardly reach are drawn by a proposal, and still follow p(rest | given)."""
+    every = torch.tensor(list(itertools.product(*map(range, SPACE.sizes))))
+    p = trees.log_prob(Batch(every)).exp().numpy()
+    keep = ((every[:, 2] == 6) & (every[:, 1] == 0)).numpy()
+    truth = np.where(keep, p, 0) / p[keep].sum()
+    needy = Trees(SPACE, config=TreesConfig(enough=1e9, particles=2, most=64)).restore(trees.tensors())
+    x, mask = torch.tensor([[0, 0, 6, 0]]).expand(1500, -1), torch.tensor([[False, True, True, False]]).expand(1500, -1)
+    done = needy.complete(Known(x, mask), rng=torch.Generator().manual_seed(0), proposal=Uniform())
+    assert (done.x[:, 1:3] == torch.tensor([0, 6])).all()
+    counts = np.bincount(np.ravel_multi_index(done.x.numpy().T, SPACE.sizes), minlength=len(p))
+    assert np.abs(counts / 1500 - truth).sum() / 2 < 0.09
 
 
 def test_contradiction_says_so(trees: Trees) -> None:

@@ -45,12 +45,18 @@ for verb in (fit.fit, sample.sample, fill.fill, score.score, report.report, show
 def main() -> None:
     """Entry point. Exit codes: 0 done, 2 refused with a reason, 130 interrupted."""
     try:
-        app(standalone_mode=True)
+        try:
+            app(standalone_mode=True)
+        finally:
+            sys.stdout.flush()
+    except SystemExit as leaving:
+        if isinstance(leaving.__context__, BrokenPipeError):  # typer's answer to it is 1
+            raise SystemExit(0) from None
+        if leaving.code == 130:  # typer's answer to Ctrl-C
+            print("\nInterrupted; nothing half-written was left.", file=sys.stderr)
+        raise
     except LikelyError as error:
         fail(str(error))
-    except KeyboardInterrupt:
-        print("\nInterrupted; nothing half-written was left.", file=sys.stderr)
-        raise SystemExit(130) from None
     except BrokenPipeError:
         # The reader of our output went away (head, a closed pager): not an error of ours.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -239,8 +239,18 @@ class Table:
         frame = self.keeping.draw(frame, codes, draw, wishes, rows)
         if rows is not None:
             frame = _keep(frame, rows)
-        written = [self.notations[n].write(frame[n]).alias(n) if n in self.notations else frame[n] for n in columns]
-        return pl.DataFrame(written)
+        return self._written(frame)
+
+    def settle(self, items: Any) -> pl.DataFrame:
+        """Real rows in the columns and types that `make` writes, so that both can be held side by side."""
+        frame, _ = self._take(items)
+        return self._written(frame.cast({name: column.dtype for name, column in self.columns.items()}))  # type: ignore[arg-type]
+
+    def _written(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Values in the notation of the first table."""
+        return pl.DataFrame(
+            [self.notations[n].write(frame[n]).alias(n) if n in self.notations else frame[n] for n in self.columns]
+        )
 
     def _held(self, within: Any, n: int) -> pl.DataFrame:
         """The rows with holes that were asked about, one for each row that is made."""

@@ -136,8 +136,8 @@ def learn(
     n, d = x.shape
     order = order if order is not None else choose(x, space)
     k = boosting.folds_for(n)
-    folds: Ints = rng.permutation(n) % k
-    seeds: Ints = rng.integers(0, 2**16, d)
+    folds: Ints = np.asarray(rng.permutation(n), np.int64) % k
+    seeds: Ints = np.asarray(rng.integers(0, 2**16, d), np.int64)
     source, rules = find_rules(x, space, order, rule)
     trees = [
         grow(np.bincount(x[:, v], minlength=space.sizes[v]), space.ordered[v])

@@ -18,8 +18,8 @@ from torch import Tensor
 from likely.core import Batch, Budget, Cells, Completion, Family, Grammar, Known, Listener, Objective
 from likely.errors import ArtifactError, Mismatch, NotFitted, OptionError
 from likely.families.trees.boost import Boosting
-from likely.families.trees.chain import Chain, learn
-from likely.families.trees.particles import Walk, Wish, complete, follow_rules
+from likely.families.trees.chain import Chain, Floats, Ints, learn
+from likely.families.trees.particles import Walk, Wish, complete, follow_rules, weigh_proposals
 from likely.families.trees.store import pack, unpack
 
 CHUNK = 25_000  # rows worked on at once: keeps memory flat
@@ -32,7 +32,7 @@ class TreesConfig(Boosting):
 
     rule: int = 64  # a variable of at most so many codes may determine another one exactly
     particles: int = 32  # drawn for each row that is conditioned on something late in the chain
-    most: int = 128  # particles at the most, where the effective number stays low
+    most: int = 512  # particles at the most, where the effective number stays low
     enough: float = 8.0  # effective number of particles to be content with
 
     def __post_init__(self) -> None:
@@ -49,6 +49,7 @@ class Trees(Family[Cells]):
     accepts: ClassVar[type] = Cells
     Config: ClassVar[type] = TreesConfig
     exact = True
+    distils: ClassVar[str] = "masked"  # the family that may learn from our samples to propose rare rows
 
     def __init__(self, space: Cells, given: Any = None, config: TreesConfig | None = None) -> None:
         super().__init__(space, given, config)
@@ -146,7 +147,24 @@ class Trees(Family[Cells]):
             pending, m = pending[ess[pending] < config.enough], m * 4
             if m > config.most:
                 break
+        if proposal is not None and grammar is None and temperature == 1.0:
+            self._propose(walk, wish, known, proposal, rng, x, ess)
         return Completion(torch.from_numpy(x), torch.from_numpy(ess))
+
+    def _propose(
+        self, walk: Walk, wish: Wish, known: Known, proposal: Any, rng: torch.Generator, x: Ints, ess: Floats
+    ) -> None:
+        """Replace, in place, rows of too few effective particles where a proposal network does better."""
+        m = self.config.most
+        thin = np.flatnonzero(ess < self.config.enough)
+        for low in range(0, len(thin), SWARM // m):
+            rows = thin[low : low + SWARM // m]
+            some = torch.from_numpy(rows)
+            soft = {v: w[some] for v, w in known.soft.items()} if known.soft else None
+            drawn, logq = proposal.propose(Known(known.x[some], known.mask[some], soft), m, rng=rng)
+            found, better = weigh_proposals(walk, wish.rows(rows), drawn.numpy(), logq.numpy())
+            gains = better > ess[rows]
+            x[rows[gains]], ess[rows[gains]] = found[gains], better[gains]
 
     # ---------------------------------------------------------------------------------------------- state
 

@@ -194,6 +194,27 @@ def _swarm(
     return x[flat], done[flat], ess
 
 
+def weigh_proposals(walk: Walk, wish: Wish, x: Ints, logq: Floats) -> tuple[Ints, Floats]:
+    """One of M proposed rows x (B, M, D), drawn with log-probabilities logq (B, M), for each of B rows; and the
+    effective number of proposals: importance resampling with weights p(x) * soft(x) / q(x)."""
+    b, m, d = x.shape
+    flat = x.reshape(b * m, d)
+    dense = flat.astype(np.float32)
+    logw = -logq.reshape(b * m)
+    with np.errstate(divide="ignore"):
+        for v in walk.chain.order:
+            logw += walk.chain.log_prob(v, dense, flat[:, v], walk.rng)
+        for v, weights in wish.soft.items():
+            logw += np.log(np.repeat(weights, m, 0)[np.arange(b * m), flat[:, v]])
+    logw = logw.reshape(b, m)
+    peak = logw.max(1, keepdims=True)
+    w = np.exp(logw - np.where(np.isneginf(peak), 0.0, peak))
+    total = w.sum(1)
+    pick = np.minimum((np.cumsum(w, 1) < (walk.rng.random(b) * total)[:, None]).sum(1), m - 1)
+    ess = np.where(total > 0, total**2 / np.maximum((w**2).sum(1), 1e-300), 0.0)
+    return x[np.arange(b), pick], ess
+
+
 def _particles(rows: Ints, m: int) -> Ints:
     flat: Ints = (rows[:, None] * m + np.arange(m)).ravel()
     return flat
