@@ -40,7 +40,11 @@ SEEDS = 3
 
 
 def worker(method: str, data: str, split: int, folder: Path, control: float) -> None:
-    """Fit one of ours on one thread and write what it makes."""
+    """Fit one of ours on one thread and write what it makes.
+
+    As `pip install likely` leaves it: optional packages that another library would import on sight are hidden.
+    """
+    sys.modules.update(dict.fromkeys(("pandas", "pyarrow")))  # None: an import fails as if it were not installed
     import torch
 
     torch.set_num_threads(1)

@@ -141,7 +141,7 @@ class Generator:
         for start in range(0, len(frame), CHUNK):
             part = frame[start : start + CHUNK]
             completion = self._complete(self.codec.partial(part), 1.0, rng)
-            parts.append(self.codec.make(completion.x, rng=rng, within=part))
+            parts.append(self.codec.make(completion.x, rng=rng, within=part, start=start))
             low.append(completion.ess.numpy())
         self._note_ess(np.concatenate(low))
         return self.codec.give(self.codec.join(parts))

@@ -93,8 +93,8 @@ def read(real: Sequence[pl.DataFrame], made: pl.DataFrame) -> tuple[list[Rows], 
         elif kind == "category":
             texts = [one.cast(pl.String, strict=False) for one in series]
             known = pl.concat([text.alias("v") for text in texts[:-1]]).drop_nulls()
-            distinct = known.n_unique()
-            if distinct > max(TEXT_LEVELS, len(known) / 2):
+            told = texts[0].drop_nulls()
+            if told.n_unique() > max(TEXT_LEVELS, len(told) / 2):
                 notes.append(f"{name!r} is free text or an identifier (nearly every value differs) and was left out.")
                 continue
             levels = _levels(known, texts[-1].drop_nulls())

@@ -59,7 +59,7 @@ class Metric:
 
 
 def nearest(a: Features, b: Features) -> tuple[Floats, Floats]:
-    """Rows a (N, F) and b (M, F) -> the distance of each a to its nearest b (N,), and of each b to its nearest a (M,)."""
+    """Rows (N, F) and (M, F) -> the distance of each a to its nearest b (N,), and of each b to its nearest a (M,)."""
     to_b, to_a = np.empty(len(a)), np.full(len(b), np.inf)
     half_b = (b**2).sum(axis=1) / 2
     step = max(1, BLOCK // max(len(b), 1))

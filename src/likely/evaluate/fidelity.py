@@ -44,7 +44,8 @@ def shape(real: Floats, made: Floats, discrete: bool) -> float:
         p = np.bincount(real.astype(np.int64), minlength=levels) / len(real)
         q = np.bincount(made.astype(np.int64), minlength=levels) / len(made)
         return float(1 - np.abs(p - q).sum() / 2)
-    real, made = np.sort(np.round(real, DIGITS)), np.sort(np.round(made, DIGITS))
+    with np.errstate(over="ignore", invalid="ignore"):  # numbers near 1e300 cannot be rounded: they stay as they are
+        real, made = (np.sort(np.where(np.abs(x) < 1e9, np.round(x, DIGITS), x)) for x in (real, made))
     steps = np.concatenate([real, made])
     below_real = np.searchsorted(real, steps, side="right") / len(real)
     below_made = np.searchsorted(made, steps, side="right") / len(made)
@@ -57,7 +58,7 @@ def shapes(real: Rows, made: Rows) -> Floats:
 
 
 def missing(real: Rows, made: Rows) -> Floats:
-    """(D,) 1 - |difference of the shares of missing cells|, as MissingValueSimilarity; NaN where neither table has any."""
+    """(D,) 1 - |difference of the shares of missing cells|, as MissingValueSimilarity; NaN where neither has any."""
     p, q = np.isnan(real.x).mean(axis=0), np.isnan(made.x).mean(axis=0)
     return np.where((p > 0) | (q > 0), 1 - np.abs(p - q), math.nan)
 

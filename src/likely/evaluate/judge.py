@@ -6,7 +6,7 @@ table two halves of the *same* real rows differ too. Limits are conventions, all
     detection    told apart no more than 60 % of the time is good, 75 % worth a look (50 % is guessing)
     similarity   2 points below the ceiling is good, 8 worth a look
     utility      97 % of what real rows teach is good, 90 % worth a look
-    membership   good if the 95 % interval reaches down to .51 and not beyond .58; bad if it stays above .55
+    membership   good if the 95 % interval reaches down to .51, not beyond .58; bad if it stays above .55
     copies       good if no more than fresh rows' own rate is explained by chance; bad from 1 % more
 
 An interval that is too wide to say is "look", never "good". Nothing here is a promise: the attack is simple, the
@@ -24,6 +24,7 @@ from likely.evaluate.privacy import NEAR, Rate
 from likely.evaluate.utility import Utility
 
 SHUFFLED, COPIED = "columns shuffled independently", "a copy of the training rows"
+WIDE = 0.15  # an interval of the membership attack that is wider than this says too little
 CAVEAT = "This is evidence, not proof: a stronger attack or an unusual row may still reveal something."
 
 
@@ -117,7 +118,11 @@ def membership(made: Area, ceiling: Area, floor: float) -> Row:
     low, high = made.interval
     shift = ceiling.value - 0.5 if ceiling.interval[0] > 0.5 else 0.0  # hold-out rows that differ without any leak
     verdict: Verdict = (
-        "bad" if low - shift > 0.55 else "good" if low - shift <= 0.51 and high - shift <= 0.58 else "look"
+        "bad"
+        if low - shift > 0.55
+        else "good"
+        if low - shift <= 0.51 and high - shift <= 0.58 and high - low <= WIDE
+        else "look"
     )
     end = (
         ""

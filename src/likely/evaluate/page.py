@@ -39,8 +39,8 @@ GLOSSARY = {
     "Training rows": "The real rows that the model learned from.",
     "Unseen (fresh) rows": "Real rows set aside before learning. All comparisons are made against these, never against "
     "the training rows: a model that merely copies would look perfect there.",
-    "Real rows (the tall mark)": "What real rows score when they take the place of the made ones. Two halves of the same "
-    "real table differ too; this is by how much.",
+    "Real rows (the tall mark)": "What real rows score when they take the place of the made ones. Two halves of the "
+    "same real table differ too; this is by how much.",
     "Floor (the hollow mark)": "What a bad table scores: every column right on its own but shuffled independently; for "
     "privacy, a copy of the training rows.",
     "Told apart (C2ST)": "A classifier (gradient boosting) learns to tell made rows from unseen ones. 50% means it can "
@@ -173,8 +173,9 @@ def _pairs(card: Card) -> str:
     picture = ""
     if card.heat is not None and len(card.heat.names) <= MOST:
         picture = (
-            '<p class="note">Each square is a pair of columns: the darker, the more of what ties them together is lost, '
-            f"beyond what differs between real rows. Blank is as good as real; the darkest loses {plot.FULL:g} or more.</p>"
+            '<p class="note">Each square is a pair of columns: the darker, the more of what ties them together is '
+            "lost, beyond what differs between real rows. Blank is as good as real; "
+            f"the darkest loses {plot.FULL:g} or more.</p>"
             f"{plot.heat(card.heat)}"
         )
     return f'<section><h2>What ties the columns together</h2>{picture}<div class="two">{lists}</div></section>'

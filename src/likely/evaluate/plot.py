@@ -164,4 +164,5 @@ def _n(x: float, digits: int = 1) -> str:
 
 
 def _svg(kind: str, width: float, height: float, parts: Iterable[str], label: str) -> str:
-    return f'<svg class="{kind}" viewBox="0 0 {_n(width)} {_n(height)}" role="img" aria-label="{escape(label)}">{"".join(parts)}</svg>'
+    box = f"0 0 {_n(width)} {_n(height)}"
+    return f'<svg class="{kind}" viewBox="{box}" role="img" aria-label="{escape(label)}">{"".join(parts)}</svg>'

@@ -36,8 +36,8 @@ NEAR = 0.01  # share of hold-out rows that count as near a training row
 
 
 class Rate(NamedTuple):
-    """How often made rows do something, and how often hold-out rows do; with 95 % intervals of the made rows' rate and of
-    the difference `excess`."""
+    """How often made rows do something, and how often hold-out rows do; 95 % intervals of the made rows' rate, and of
+    the difference, `excess`."""
 
     made: float
     fresh: float

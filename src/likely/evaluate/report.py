@@ -43,9 +43,9 @@ class Report(Card):
         lines += ["", *("\n".join(textwrap.wrap(f"* {one}", WIDTH, subsequent_indent="  ")) for one in reasons[:8])]
         counts = self.counts
         lines += ["", (
-            f"{counts.get('made', 0):,} made rows beside {counts.get('holdout', 0):,} unseen and {counts.get('train', 0):,} "
-            f"training rows; seed {self.seed}. real rows = what real rows score in their place; floor = shuffled columns "
-            "(privacy: a copy of the training rows)."
+            f"{counts.get('made', 0):,} made rows beside {counts.get('holdout', 0):,} unseen and "
+            f"{counts.get('train', 0):,} training rows; seed {self.seed}. real rows = what real rows score in their "
+            "place; floor = shuffled columns (privacy: a copy of the training rows)."
         )]  # fmt: skip
         lines[-1] = "\n".join(textwrap.wrap(lines[-1], WIDTH))
         lines += ["\n".join(textwrap.wrap(f"Note: {note}", WIDTH)) for note in self.notes]

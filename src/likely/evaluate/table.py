@@ -53,7 +53,7 @@ class Sides:
         return self.made, self.ceiling, self.floor
 
 
-def evaluate_table(  # noqa: PLR0913
+def evaluate_table(
     train: pl.DataFrame | None,
     holdout: pl.DataFrame,
     made: pl.DataFrame,
@@ -151,19 +151,20 @@ def _fidelity(sides: Sides, seed: int, say: _Stages) -> Pictures:
     lost = np.nan_to_num(shapes[1] - shapes[0], nan=-1.0)
     worst = int(lost.argmax())
     least = f" Furthest off: {names[worst]!r} ({judge.percent(float(shapes[0][worst]))})." if lost[worst] > 0.01 else ""
-    add("shapes", "Column shapes", means, "Column by column, values are spread {made} like the real ones; fresh real rows "
-        f"reach {{ceiling}}.{least}", "no column holds values in both tables")  # fmt: skip
+    add("shapes", "Column shapes", means, "Column by column, values are spread {made} like the real ones; fresh real "
+        f"rows reach {{ceiling}}.{least}", "no column holds values in both tables")  # fmt: skip
     all_pairs = [one.mean for one in trends]
-    add("trends", "Pair trends", all_pairs, "Pair by pair, columns move together {made} as in the real rows; fresh real "
-        "rows reach {ceiling}, columns shuffled independently {floor}.", "no pair of columns can be compared")  # fmt: skip
+    add("trends", "Pair trends", all_pairs, "Pair by pair, columns move together {made} as in the real rows; fresh "
+        "real rows reach {ceiling}, columns shuffled independently {floor}.",
+        "no pair of columns can be compared")  # fmt: skip
     count = int(trends[0].related.sum())
     kin = [fidelity.average(np.where(trends[0].related, one.score, np.nan)) for one in trends]
-    add("related", "Trends of related pairs", kin, f"Of the {count} pairs that are strongly tied in the real rows, {{made}} "
-        "of the tie is kept; fresh real rows reach {ceiling}, shuffled columns {floor}.",
+    add("related", "Trends of related pairs", kin, f"Of the {count} pairs that are strongly tied in the real rows, "
+        "{made} of the tie is kept; fresh real rows reach {ceiling}, shuffled columns {floor}.",
         "no two columns are strongly tied in the real rows")  # fmt: skip
     scores = [fidelity.quality(a, b) for a, b in zip(means, all_pairs, strict=True)]
-    add("quality", "Quality (as SDMetrics)", scores, "The mean of column shapes and pair trends is {made}; fresh real rows "
-        "reach {ceiling}. Columns without any relation already reach {floor}, so read it with the rows above.",
+    add("quality", "Quality (as SDMetrics)", scores, "The mean of column shapes and pair trends is {made}; fresh real "
+        "rows reach {ceiling}. Columns without any relation already reach {floor}, so read it with the rows above.",
         "no column holds values in both tables")  # fmt: skip
     holes = [fidelity.average(one) for one in gaps]
     if not np.isnan(holes[0]):
@@ -218,7 +219,8 @@ def _diversity(sides: Sides, rng: np.random.Generator, say: _Stages) -> list[Row
     try:
         balls = metric.features(real.draw(n, rng))
         made, ceiling, floor = (diversity.spread(balls, metric.features(one.draw(n, rng))) for one in sides.each())
-        found.append(judge.similarity("coverage", "Coverage", "varied", (made.coverage, ceiling.coverage, floor.coverage),
+        met = made.coverage, ceiling.coverage, floor.coverage
+        found.append(judge.similarity("coverage", "Coverage", "varied", met,
                      "{made} of the real rows have a made row in their neighbourhood; fresh real rows reach {ceiling}.",
                      (0.05, 0.15)))  # fmt: skip
         found.append(judge.density(made.density, ceiling.density, floor.density))
@@ -226,12 +228,13 @@ def _diversity(sides: Sides, rng: np.random.Generator, say: _Stages) -> list[Row
         found.append(judge.missing_row("coverage", "Coverage", "varied", str(error)))
     made_d, ceiling_d, floor_d = (diversity.distinct(one) for one in sides.each())
     found.append(judge.similarity("distinct", "Distinct rows", "varied", (made_d, ceiling_d, floor_d),
-                 "{made} of the made rows occur once or for the first time; of as many real rows {ceiling}."))  # fmt: skip
+                 "{made} of the made rows differ from all rows before them; of as many real rows "
+                 "{ceiling}."))  # fmt: skip
     kept = [diversity.levels_kept(real, one) for one in sides.each()]
     if not np.isnan(kept[0]):
         found.append(judge.similarity("levels", "Levels kept", "varied", (kept[0], kept[1], kept[2]),
-                     f"{{made}} of the category levels with {diversity.LEAST_COUNT} or more real rows occur in the made "
-                     "rows."))  # fmt: skip
+                     f"{{made}} of the category levels with {diversity.LEAST_COUNT} or more real rows occur in the "
+                     "made rows."))  # fmt: skip
     return found
 
 
@@ -253,8 +256,8 @@ def _validity(
                  f"{judge.percent(known)} of the made rows hold only levels and ranges that real rows have, as do "
                  f"{judge.percent(fresh_known)} of fresh real rows."))  # fmt: skip
     share, wrong = validity.same_types(holdout, made)
-    found.append(judge.strictness("types", "Column types", share, 1.0,
-                 "Every column has the type of the real one." if not wrong else f"Types differ: {'; '.join(wrong[:3])}."))  # fmt: skip
+    words = f"Types differ: {'; '.join(wrong[:3])}." if wrong else "Every column has the type of the real one."
+    found.append(judge.strictness("types", "Column types", share, 1.0, words))
     return found
 
 

@@ -20,7 +20,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 
 from likely.evaluate.auroc import macro_auroc, midranks
 from likely.evaluate.columns import Floats, Rows
-from likely.evaluate.detection import codes_within
+from likely.evaluate.detection import codes_within, one_thread
 from likely.evaluate.fidelity import Trends
 
 CLASSES = 20  # a category with more levels is no target
@@ -36,7 +36,7 @@ TESTED = 4000  # test rows of the bootstrap
 
 @dataclass(frozen=True)
 class Utility:
-    """Of one target: the `score` measure, TRTR `real`, TSTR `made`, their `ratio` with a 95 % interval (test rows only)."""
+    """Of one target: TRTR `real`, TSTR `made`, and their `ratio` with a 95 % interval (over test rows only)."""
 
     target: str
     measure: str
@@ -90,7 +90,7 @@ def reason_against(real: Rows, j: int) -> str | None:
 
 
 def targets(real: Rows, trends: Trends, most: int = 3) -> list[int]:
-    """Columns worth predicting: the last suitable one (tables end with their outcome), then those that lean on most others."""
+    """Columns worth predicting: the last suitable one (tables end with the outcome), then those most tied to others."""
     fit = [j for j in range(len(real.columns)) if reason_against(real, j) is None]
     if not fit:
         return []
@@ -121,8 +121,9 @@ def forecast(learn: Rows, test: Rows, j: int, values: Floats | None, seed: int) 
     if values is None:
         low, high = np.quantile(y, [0.005, 0.995])  # a few huge values would take all the splits
         model = HistGradientBoostingRegressor(categorical_features=discrete, random_state=seed)
-        model.fit(x, np.clip(y, low, high))
-        return Forecast("spearman", model.predict(z), truth)
+        with one_thread():
+            model.fit(x, np.clip(y, low, high))
+            return Forecast("spearman", model.predict(z), truth)
     y, truth = np.searchsorted(values, y), np.searchsorted(values, truth)
     scores = np.zeros((len(z), len(values)))
     met, counts = np.unique(y, return_counts=True)
@@ -131,8 +132,9 @@ def forecast(learn: Rows, test: Rows, j: int, values: Floats | None, seed: int) 
         classifier = HistGradientBoostingClassifier(
             categorical_features=discrete, random_state=seed, early_stopping=early
         )
-        classifier.fit(x, y)
-        scores[:, met] = classifier.predict_proba(z)
+        with one_thread():
+            classifier.fit(x, y)
+            scores[:, met] = classifier.predict_proba(z)
     return Forecast("auroc", scores, truth.astype(np.float64))
 
 
@@ -141,7 +143,7 @@ def _usable(x: Floats, values: Floats | None) -> np.ndarray:
 
 
 def compare(real: Forecast, made: Forecast | None, name: str, rng: np.random.Generator) -> Utility:
-    """TRTR and TSTR forecasts of the same test rows -> their ratio. Raises ValueError where the real rows teach nothing."""
+    """TRTR and TSTR forecasts of the same rows -> their ratio. Raises ValueError where the real rows teach nothing."""
     best = real.score()
     if math.isnan(best) or best < CHANCE[real.measure]:
         raise ValueError(f"even the real rows do not say {name!r} from the other columns ({_say(real.measure, best)})")

@@ -36,7 +36,7 @@ def checked(frame: pl.DataFrame, check: Check, most: int = 5) -> Checked:
 
 
 def known_values(real: Rows, made: Rows) -> float:
-    """Share of made rows in which every cell is known from the real rows; a missing cell is, if some real cell misses."""
+    """Share of made rows whose every cell is known from the real rows; a missing cell is, if a real cell is missing."""
     fine = np.ones(len(made), bool)
     for j, column in enumerate(real.columns):
         x, y = real.x[:, j], made.x[:, j]

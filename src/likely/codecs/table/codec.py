@@ -244,7 +244,7 @@ class Table:
     def settle(self, items: Any) -> pl.DataFrame:
         """Real rows in the columns and types that `make` writes, so that both can be held side by side."""
         frame, _ = self._take(items)
-        return self._written(frame.cast({name: column.dtype for name, column in self.columns.items()}))  # type: ignore[arg-type]
+        return self._written(frame.cast({name: column.dtype for name, column in self.columns.items()}))
 
     def _written(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Values in the notation of the first table."""

@@ -85,8 +85,10 @@ class Walk:
             p = p ** (1 / self.temperature)
             p /= p.sum(1, keepdims=True)
         if allowed is not None:
-            p = p * allowed
-            p /= np.maximum(p.sum(1, keepdims=True), 1e-300)
+            # Where earlier choices left nothing, the codec mends the row: any code will do.
+            kept = p * allowed
+            p = np.where(kept.sum(1, keepdims=True) > 0, kept, p)
+            p /= p.sum(1, keepdims=True)
         if soft is not None:
             p = p * soft
         total = p.sum(1)
