@@ -18,6 +18,8 @@ from likely.errors import Mismatch, OptionError, UnknownName
 
 PRIVACY = ("faithful", "balanced", "private")
 TREE_SECONDS = 1.0e-6  # CPU seconds a row, bit and feature
+PAIR_SECONDS = 1.0e-4  # CPU seconds a pair of cells, whose tie is measured whatever the number of rows
+FEW = 80  # rows under which no relation between columns can be told from chance (trees.Boosting.rows)
 LONGEST = 30.0  # minutes that trees may take when no budget is named
 
 
@@ -91,9 +93,12 @@ def _decide(space: Space, rows: int, minutes: float | None) -> tuple[str, str, b
     threads = max(1, torch.get_num_threads())
     bits = np.log2(np.maximum(space.sizes, 2))
     need = TREE_SECONDS * rows * float((bits * np.arange(len(bits))).sum()) / threads / 60 + 0.02
+    need += PAIR_SECONDS * len(bits) ** 2 / 2 / 60
     size = f"{rows:,} rows of {len(space.sizes)} cells"
     about = f"about {max(1, round(need * 60))} seconds" if need < 2 else f"about {need:.0f} minutes"
     allowed = minutes if minutes is not None else LONGEST
+    if rows < FEW and need > 2:
+        return "exact", f"'exact', independent columns: {rows:,} rows are too few to tell relations of columns.", False
     if need <= 0.8 * allowed:
         return (
             "trees",

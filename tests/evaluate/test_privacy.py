@@ -17,7 +17,7 @@ N = 700
 @pytest.fixture(scope="module")
 def tables() -> dict[str, Rows]:
     train, fresh, other = patients(N, 0), patients(N, 1), patients(N, 2)
-    noisy = train.with_columns(pl.col("age") + 0.3)  # copied people, a little disguised
+    noisy = train.with_columns(pl.col("pressure") + 0.05)  # copied people, a little disguised
     (a, b, c), d, _ = read([train, fresh, other], noisy)
     return {"train": a, "fresh": b, "other": c, "noisy": d}
 

@@ -20,7 +20,7 @@ from likely.evaluate.report import Report
 from likely.evaluate.table import evaluate_table
 from tests.evaluate.toys import loosened, patients
 
-N = 900
+N = 700
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def fresh(train: pl.DataFrame, holdout: pl.DataFrame) -> Report:
 
 @pytest.fixture(scope="module")
 def copied(train: pl.DataFrame, holdout: pl.DataFrame) -> Report:
-    return evaluate_table(train, holdout, train.sample(N, with_replacement=True, seed=0), target="died")
+    return evaluate_table(train, holdout, train.sample(fraction=1, shuffle=True, seed=0), target="died")
 
 
 @pytest.fixture(scope="module")

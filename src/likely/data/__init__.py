@@ -1,7 +1,7 @@
 """Small real data sets that ship with the package, as polars DataFrames. Licences and sources: `LICENSES.md`.
 
-    likely.data.support2()      9,105 critically ill patients, 47 columns, many missing values
-    likely.data.adult()         32,561 people of the 1994 US census, 15 columns; `adult_test()` its official test half
+likely.data.support2()      9,105 critically ill patients, 47 columns, many missing values
+likely.data.adult()         32,561 people of the 1994 US census, 15 columns; `adult_test()` its official test half
 """
 
 from __future__ import annotations

@@ -3,11 +3,11 @@
 Around each real row lies a ball that reaches to its k-th nearest real neighbour. With r_i that radius,
 
     coverage   share of real balls that hold at least one made row      in [0, 1], 1 = all of the data is met
-    density    mean number of balls a made row falls in, divided by k   about 1; above = crowded into dense parts
+    density    mean number of balls a made row falls in, divided by k   about 1; below = where no real rows are
 
 (Naeem et al. 2020, "Reliable fidelity and diversity metrics for generative models", arXiv:2002.09797, eqs. 3 and 4;
-k = 5.) Distances are those of `distance.py`. A sampler that repeats its favourite rows loses coverage; one that only
-makes safe rows gains density. Rare levels are the first that a weak model forgets, hence `levels_kept`.
+k = 5.) Distances are those of `distance.py`. A sampler that repeats its favourite rows loses coverage; one that
+makes rows unlike any real one loses density. Rare levels are the first that a weak model forgets, hence `levels_kept`.
 
 Shape letters: N real rows, M made rows, F features, D columns.
 """

@@ -153,6 +153,7 @@ def _correlations(x: Floats) -> Floats:
     mask = there.astype(np.float64)
     count = np.maximum(mask.sum(axis=0), 1)
     z = np.where(there, x, 0.0)
+    z /= np.maximum(np.abs(z).max(axis=0, initial=0), np.finfo(float).tiny)  # numbers near 1e300 have squares too
     z = np.where(there, z - z.sum(axis=0) / count, 0.0)
     spread = np.sqrt((z**2).sum(axis=0) / count)
     z /= np.where(spread > 0, spread, 1.0)  # sums of squares stay near N: no cancellation

@@ -93,7 +93,7 @@ def density(made: float, ceiling: float, floor: float) -> Row:
     verdict: Verdict = "good" if 0.8 <= ratio <= 1.25 else "look" if 0.5 <= ratio <= 2 else "bad"
     sentence = (
         f"Made rows have {made:.2f} times as many real neighbours as they should (fresh real rows {ceiling:.2f}); "
-        "well below 1 they lie where no real rows are, well above they crowd into the commonest kinds."
+        "well below 1, they lie where no real rows are."
     )
     return _row("density", "Density", "varied", made, ceiling, floor, 1.0, None, verdict, sentence)
 
@@ -205,24 +205,14 @@ def _list(rows: Sequence[Row]) -> str:
 
 
 def _row(  # noqa: PLR0913
-    name: str, title: str, group: Group, value: float, ceiling: float | None, floor: float | None, best: float,
+    name: str, title: str, group: Group, value: float | None, ceiling: float | None, floor: float | None, best: float,
     interval: tuple[float, float] | None, verdict: Verdict, sentence: str, floor_is: str = SHUFFLED,
 ) -> Row:  # fmt: skip
     low, high = interval if interval is not None else (None, None)
-    return Row(
-        name,
-        title,
-        group,
-        value,
-        ceiling,
-        floor,
-        best,
-        low,
-        high,
-        verdict,
-        sentence,
-        floor_is if floor is not None else "",
-    )
+    # six digits, as in JSON: a card that comes back from a file reads the same to the last letter
+    value, ceiling, floor, low, high = (None if x is None else round(x, 6) for x in (value, ceiling, floor, low, high))
+    why = floor_is if floor is not None else ""
+    return Row(name, title, group, value, ceiling, floor, best, low, high, verdict, sentence, why)
 
 
 NEAR_WORDS = f"are as near to a training row as the nearest {100 * NEAR:g}% of unseen rows"

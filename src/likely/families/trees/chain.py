@@ -30,6 +30,7 @@ from likely.families.trees.boost import GROUPS, Boosting, Question, Table, ask
 from likely.families.trees.forest import Forest, collect
 from likely.families.trees.order import choose, coarsen
 
+ALIKE = 256  # rows from which it pays to look for alike ones
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
@@ -45,6 +46,7 @@ class Chain:
         self.prior, self.first, self.count, self.forest = prior, first, count, forest
         self.offset = np.concatenate([[0], np.cumsum([tree.questions for tree in trees])])
         self.models: NDArray[np.bool_] = np.array(np.max(count, axis=1, initial=0) > 0, bool)
+        self._used: dict[int, tuple[Ints, Floats]] = {}
 
     def odds(self, q: int, x: NDArray[np.float32], k: Ints | None = None) -> Floats:
         """p(yes) of question q for rows x (B, D): (B,) of model k[b], or of the mean of all models."""
@@ -54,15 +56,39 @@ class Chain:
         if k is None:
             p = np.zeros(len(x))
             for fold in folds:
-                p += _sigmoid(self.prior[q] + self.forest.margin(x, int(self.first[q, fold]), int(self.count[q, fold])))
+                p += _sigmoid(self.prior[q] + self._margin(q, int(fold), x))
             return p / len(folds)
         p = np.empty(len(x))
         pick = k % len(folds)
         for i, fold in enumerate(folds):
             rows = np.flatnonzero(pick == i)
-            margin = self.forest.margin(x[rows], int(self.first[q, fold]), int(self.count[q, fold]))
-            p[rows] = _sigmoid(self.prior[q] + margin)
+            p[rows] = _sigmoid(self.prior[q] + self._margin(q, int(fold), x[rows]))
         return p
+
+    def _margin(self, q: int, fold: int, x: NDArray[np.float32]) -> Floats:
+        """Log-odds (B,) that model `fold` of question q adds for rows x (B, D): once for rows that look alike to it."""
+        first, count = int(self.first[q, fold]), int(self.count[q, fold])
+        used, radix = self._features(q)
+        if len(x) < ALIKE or not len(radix):
+            return self.forest.margin(x, first, count)
+        _, index, inverse = np.unique(x[:, used].astype(np.float64) @ radix, return_index=True, return_inverse=True)
+        if len(index) > 0.8 * len(x):
+            return self.forest.margin(x, first, count)
+        return self.forest.margin(x[index], first, count)[inverse]
+
+    def _features(self, q: int) -> tuple[Ints, Floats]:
+        """The variables that the models of question q ask about, and weights that make one number of their codes."""
+        if q not in self._used:
+            parts = [
+                self.forest.feature[self.forest.starts[low] : self.forest.starts[low + n]]
+                for low, n in zip(self.first[q], self.count[q], strict=True)
+                if n
+            ]
+            used = np.unique(np.concatenate(parts)).astype(np.int64)
+            radix: Floats = np.cumprod([1.0, *(float(self.space.sizes[v]) for v in used)])
+            # Beyond 2^53 the number would not be exact: such rows are not looked at for likeness.
+            self._used[q] = used, radix[:-1] if radix[-1] < 2**53 else radix[:0]
+        return self._used[q]
 
     def draw(self, v: int, x: NDArray[np.float32], rng: np.random.Generator, temperature: float) -> Ints:
         """Codes of variable v for rows x (B, D) of which the earlier variables are filled: (B,)."""
@@ -159,7 +185,7 @@ def learn(
             return []
         features = order[:j]
         table = None
-        if features:
+        if features and n >= boosting.rows:  # under that, every question is a constant
             unordered = [i for i, f in enumerate(features) if not space.ordered[f]]
             table = Table(dense[:, features], coarse[:, features], unordered, boosting)
         questions = []

@@ -43,12 +43,9 @@ def choose(x: NDArray[np.int64], space: Cells) -> list[int]:
     d = len(space.sizes)
     information = shared(x, space)
     ties = information - np.diag(np.diag(information))
-    left = [j for j in range(d) if j not in space.targets]
-    order: list[int] = []
-    while left:
-        strength = ties[left].sum(1)
-        order.append(left.pop(int(np.argmax(strength))))
-    return order + list(space.targets)
+    strength = ties.sum(1)
+    targets = set(space.targets)
+    return sorted((j for j in range(d) if j not in targets), key=lambda j: -strength[j]) + list(space.targets)
 
 
 def coarsen(codes: NDArray[np.int64], size: int, ordered: bool, groups: int) -> NDArray[np.int64]:
