@@ -322,7 +322,7 @@ def fit(  # noqa: PLR0913  (one argument a choice; all but the data have default
         batch = coder.encode(items[learned])
         choice = choose(family, coder.space, len(learned), minutes, privacy, seed, options)
         if isinstance(coder.space, Cells) and not coder.space.sizes:
-            raise DataError("Every column is constant or an id: there is nothing to learn.")
+            raise DataError("Every column is empty, constant or an id: there is nothing to learn.")
         model = choice.family
         rng = torch.Generator().manual_seed(seed)
         budget = Budget(minutes=minutes)

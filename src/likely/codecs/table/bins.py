@@ -286,7 +286,7 @@ class Bins:
         if not fits or not set(code.tolist()) == set(range(len(share))):
             raise ArtifactError("The model file is damaged: the bins of a column do not fit together.")
         ordered = (lo <= hi).all() and (hi[:-1] <= lo[1:]).all()
-        if not ordered or (weight < 0).any() or (share < 0).any() or (grid and max(-lo[0], hi[-1]) > LIMIT):
+        if not ordered or (weight < 0).any() or (share < 0).any() or (grid and max(-int(lo[0]), int(hi[-1])) > LIMIT):
             raise ArtifactError("The model file is damaged: the bins of a column are out of order or range.")
         weight = np.maximum(weight, 1e-9)
         return cls(lo, hi, weight / np.bincount(code, weight)[code], code, share, n, grid)

@@ -112,9 +112,11 @@ def series_of(name: str, values: list[Any]) -> pl.Series:
             return pl.Series(name, [None if v is None or v != v else float(v) for v in values], dtype=pl.Float64)
         except OverflowError:
             types = set()
-    plain: dict[type, pl.DataType] = {bool: pl.Boolean(), str: pl.String(), date: pl.Date(), time: pl.Time()}
+    plain: dict[type, pl.DataType] = {bool: pl.Boolean(), date: pl.Date(), time: pl.Time()}
     if len(types) == 1:
         only = next(iter(types))
+        if only is str:
+            return _texts(name, values)
         if only in plain:
             return pl.Series(name, values, dtype=plain[only])
         if only in (datetime, timedelta, Decimal):
@@ -124,7 +126,14 @@ def series_of(name: str, values: list[Any]) -> pl.Series:
                 types = set()  # mixed zones, say: as texts
     if not types and all(value is None for value in values):
         return pl.Series(name, values, dtype=pl.Null)
-    return pl.Series(name, [None if value is None else str(value) for value in values], dtype=pl.String)
+    return _texts(name, [None if value is None else str(value) for value in values])
+
+
+def _texts(name: str, values: list[str | None]) -> pl.Series:
+    try:
+        return pl.Series(name, values, dtype=pl.String)
+    except UnicodeEncodeError as error:
+        raise DataError(f"Column {name!r} holds {error.object[:40]!r}, which is no valid Unicode text.") from error
 
 
 def _plain(value: Any) -> Any:

@@ -57,7 +57,8 @@ def take(items: Any, *, encoding: str = "utf-8") -> tuple[pl.DataFrame, Form]:
 
 def give(frame: pl.DataFrame, form: Form) -> Any:
     """The frame (columns of `form`, any subset in order) as the kind of table that came."""
-    fields = [field for field in form.fields if field.name in frame.columns]
+    here = set(frame.columns)
+    fields = [field for field in form.fields if field.name in here]
     match form.kind:
         case "pandas":
             return pandas_form.give(frame, fields)

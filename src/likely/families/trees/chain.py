@@ -85,7 +85,8 @@ class Chain:
                 if n
             ]
             used = np.unique(np.concatenate(parts)).astype(np.int64)
-            radix: Floats = np.cumprod([1.0, *(float(self.space.sizes[v]) for v in used)])
+            weights = [1.0, *(float(self.space.sizes[v]) for v in used)]
+            radix: Floats = np.asarray(np.cumprod(weights), np.float64)
             # Beyond 2^53 the number would not be exact: such rows are not looked at for likeness.
             self._used[q] = used, radix[:-1] if radix[-1] < 2**53 else radix[:0]
         return self._used[q]
