@@ -223,8 +223,8 @@ class Bins:
     def volume(self, values: Values, unit: float = 1.0) -> Floats:
         """Nats (B,) that the code leaves open: minus the log density of the value within its code.
 
-        `unit` is the grid step of a real axis. A value beyond either end costs log(n + 1) more, and log1p of its
-        distance in units of the middle spread, so that an outlier is surprising and not silently snapped.
+        `unit` is the grid step of a real axis. A value beyond either end costs log(n + 1) more, and its distance
+        in quarters of the known range (an exponential tail), so that an outlier is surprising and not silently snapped.
         """
         values = self._axis(values)
         segment = self.segment(values)
@@ -245,7 +245,7 @@ class Bins:
         with np.errstate(all="ignore"):
             far = np.maximum(low - values.astype(np.float64), values.astype(np.float64) - high)
             spread = max((high - low) / 4, 1.0 if self.grid else np.finfo(np.float64).tiny)
-            extra = np.log(self.n + 1) + np.log1p(np.minimum(far / spread, 1e300))
+            extra = np.log(self.n + 1) + np.minimum(far / spread, 1e300)
         return np.where(far > 0, extra, 0.0)
 
     def level(self, values: Values) -> Floats:
@@ -266,7 +266,7 @@ class Bins:
         return {
             "lo": self.lo.tolist(),
             "hi": self.hi.tolist(),
-            "weight": np.round(self.weight, 6).tolist(),
+            "weight": self.weight.tolist(),
             "code": self.code.tolist(),
             "share": self.share.tolist(),
             "n": self.n,
@@ -288,8 +288,9 @@ class Bins:
         ordered = (lo <= hi).all() and (hi[:-1] <= lo[1:]).all()
         if not ordered or (weight < 0).any() or (share < 0).any() or (grid and max(-int(lo[0]), int(hi[-1])) > LIMIT):
             raise ArtifactError("The model file is damaged: the bins of a column are out of order or range.")
-        weight = np.maximum(weight, 1e-9)
-        return cls(lo, hi, weight / np.bincount(code, weight)[code], code, share, n, grid)
+        if not np.allclose(np.bincount(code, weight), 1.0):
+            raise ArtifactError("The model file is damaged: the weights of a column's bins do not add up.")
+        return cls(lo, hi, np.maximum(weight, 1e-9), code, share, n, grid)
 
 
 # ------------------------------------------------------------------------------------------------------ pools

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from likely.codecs.table.bins import Bins, Values
+from likely.codecs.table.bins import LIMIT, Bins, Values
 from likely.codecs.table.column import Floats
 from likely.codecs.table.ordered import Ordered
 from likely.codecs.table.state import dict_of, flag_of, real_of, whole_of
@@ -69,6 +69,11 @@ class Number(Ordered):
 
     def _fit(self, values: pl.Series, bins: int | None) -> None:
         if self.dtype.is_integer():
+            if max(-int(values.min()), int(values.max())) > LIMIT:  # type: ignore[arg-type]
+                raise DataError(
+                    f"Column {self.name!r} holds whole numbers beyond 2**61, which are codes rather than amounts: turn "
+                    f"them into text, or leave the column out with columns={{{self.name!r}: 'drop'}}."
+                )
             ticks: Values = values.cast(pl.Int64).to_numpy()
             self.places = 0
         else:
