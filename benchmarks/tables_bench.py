@@ -94,6 +94,7 @@ def judge(train: pl.DataFrame, holdout: pl.DataFrame, made: pl.DataFrame, target
     (real, fresh), rows, _ = columns.read([train, holdout], made)
     rng = np.random.default_rng(seed)
     n = min(len(real), len(fresh))
+    real, fresh, rows = (part.take(rng.permutation(len(part))) for part in (real, fresh, rows))
     shapes, trends = fidelity.average(fidelity.shapes(real, rows)), fidelity.average(fidelity.trends(real, rows).score)
     j = [column.name for column in real.columns].index(target)
     values = utility.classes(real, j)

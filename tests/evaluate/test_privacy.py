@@ -44,7 +44,8 @@ def test_a_copier_is_caught_by_every_test(tables: dict[str, Rows]) -> None:
 
 
 def test_disguised_copies_escape_equality_but_not_distance(tables: dict[str, Rows]) -> None:
-    assert privacy.copies(tables["train"], tables["fresh"], tables["noisy"]).made == 0
+    # the tenth whose pressure is missing stays undisguised
+    assert privacy.copies(tables["train"], tables["fresh"], tables["noisy"]).made < 0.15
     assert attack(tables, "noisy").membership.interval[0] > 0.9
     assert near(tables, "noisy").excess[0] > 0.5
 

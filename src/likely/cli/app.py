@@ -46,7 +46,7 @@ def main() -> None:
     """Entry point. Exit codes: 0 done, 2 refused with a reason, 130 interrupted."""
     try:
         try:
-            app(standalone_mode=True)
+            app(prog_name="likely")
         finally:
             sys.stdout.flush()
     except SystemExit as leaving:

@@ -24,6 +24,8 @@ def report(
 ) -> None:
     """The report card: likely report patients.likely -o report.html"""
     gen = likely.load(model)
+    if out is not None:
+        likely.output.writable(out)
     with likely.generator.listening(not quiet and holdout is not None) as listen:
         card = gen.report(
             str(holdout) if holdout else None, train=str(train) if train else None, target=target, listen=listen

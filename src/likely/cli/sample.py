@@ -25,7 +25,7 @@ def sample(
 ) -> None:
     """Make rows: likely sample patients.likely -n 1000 --given sex=F -o out.parquet"""
     gen = likely.load(model)
-    wish = pairs(given or [], "--given", "age=60..80")
+    wish = pairs(given or [], "--given", "age=60..80 (age=60.. has no upper end)")
     with (
         likely.generator.listening(not quiet and out is not None) as listen,
         likely.output.writer(out, as_json) as write,

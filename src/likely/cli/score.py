@@ -20,8 +20,8 @@ def score(
 ) -> None:
     """Surprise per row and per column, in nats: likely score patients.likely new.csv --flag 1%"""
     gen = likely.load(model)
-    table = likely.output.scores(gen, str(data), likely.output.share(flag) if flag else None)
-    with likely.output.writer(out, as_json) as write:
+    with likely.output.writer(out, as_json) as write:  # opened first: a place that cannot be written is told before
+        table = likely.output.scores(gen, str(data), likely.output.share(flag) if flag else None)
         write(table)
     if out is not None:
         say(f"Wrote {len(table):,} scores to {out}.", quiet)

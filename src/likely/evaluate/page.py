@@ -142,8 +142,8 @@ def _columns(card: Card) -> str:
     )
     return (
         "<section><h2>Column by column</h2>"
-        '<p class="note">How values are spread in unseen real rows and in made rows; the percentage says how alike.'
-        f"{words}</p>{_key()}"
+        '<p class="note">How values are spread in unseen real rows and in made rows; the percentage says how '
+        f"alike, ∅ is missing.{words}</p>{_key()}"
         f'<div class="plots">{plots}</div></section>'
     )
 

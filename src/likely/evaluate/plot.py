@@ -60,7 +60,7 @@ def _levels(bars: Bars) -> str:
     for k, label in enumerate(bars.labels):
         y = 15 * k
         parts.append(
-            f'<text x="82" y="{y + 9}" text-anchor="end">{escape(_short(label, 14))}'
+            f'<text x="82" y="{y + 9}" text-anchor="end">{escape(_short(label, 12))}'
             f"<title>{escape(label)}</title></text>"
             f'<rect class="real" x="86" y="{y + 1}" width="{_n(104 * bars.real[k] / top)}" height="6"/>'
             f'<rect class="madebar" x="86" y="{y + 7.5}" width="{_n(104 * bars.made[k] / top)}" height="3"/>'
@@ -89,7 +89,7 @@ def _numbers(bars: Bars) -> str:
         x, edge, anchor = (room + 6, 190, "end") if count else (0, 0, "start")
         parts.append(box(x, bars.real[-1], 18))
         parts.append(f'<path class="made" d="M{x} {_n(80 - 78 * bars.made[-1] / top)}h18"/>')
-        parts.append(f'<text x="{edge}" y="93" text-anchor="{anchor}">none</text>')
+        parts.append(f'<text x="{edge}" y="93" text-anchor="{anchor}">∅</text>')
     parts.append('<line class="base" x1="0" y1="80.5" x2="190" y2="80.5"/>')
     return _svg("chart", 190, 96, parts, bars.name)
 

@@ -87,6 +87,9 @@ def evaluate_table(
     rng = np.random.default_rng([seed, 0x5EED])
     frames = [holdout] if train is None else [holdout, train]
     (unseen, *learned), new, notes = read(frames, made)
+    # Files are often in order (by year, by ward), and metrics look at the first rows of each: any order but that.
+    unseen, new = unseen.take(rng.permutation(len(unseen))), new.take(rng.permutation(len(new)))
+    learned = [one.take(rng.permutation(len(one))) for one in learned]
     if not learned:  # half of the hold-out plays the real rows
         order = rng.permutation(len(unseen))
         unseen, other = unseen.take(np.sort(order[::2])), unseen.take(np.sort(order[1::2] if len(order) > 1 else order))

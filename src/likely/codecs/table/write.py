@@ -69,7 +69,7 @@ class Writer:
             frame = frame.cast(self._schema)  # type: ignore[arg-type]
         try:
             self._write(frame)
-        except OSError as error:
+        except (OSError, pl.exceptions.ComputeError) as error:  # polars has its own words for a full disk
             raise self._failed(error) from error
         self.rows += frame.height
 
@@ -90,7 +90,7 @@ class Writer:
         try:
             if error is None:
                 self._finish()
-        except OSError as failure:
+        except (OSError, pl.exceptions.ComputeError) as failure:
             raise self._failed(failure) from failure
         finally:
             self._clear()
@@ -126,5 +126,6 @@ class Writer:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
 
-    def _failed(self, error: OSError) -> StorageError:
-        return StorageError(f"Cannot write {str(self.path)!r}: {error.strerror or error}. Nothing was written there.")
+    def _failed(self, error: Exception) -> StorageError:
+        why = getattr(error, "strerror", None) or error
+        return StorageError(f"Cannot write {str(self.path)!r}: {why}. Nothing was written there.")

@@ -1,0 +1,5 @@
+"""python -m likely: the command line."""
+
+from likely.cli import main
+
+main()
