@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import numpy as np
 import polars as pl
-import results
-import tables
 
 import likely
+import results
+import tables
 from likely.evaluate import columns, distance, privacy
 
 SEEDS = 3
