@@ -2,8 +2,8 @@
 
     python benchmarks/fill_bench.py
 
-Adult, split 0; 20 % of the cells of the held-out rows (but for the target) are removed at random. Two figures: the share
-of removed category cells that are guessed right, and the AUROC of a classifier of `income-per-year`, learned from
+Adult, split 0; 20 % of the cells of the held-out rows (but for the target) are removed at random. Two figures: the
+share of removed category cells that are guessed right, and the AUROC of a classifier of `income-per-year`, learned from
 the complete training rows, on the completed rows. `fill` draws from the distribution, as it should for statistics;
 the commonest (or mean) of five draws is the best single guess. Ceiling: the rows before anything was removed.
 """
@@ -32,7 +32,7 @@ Floats = NDArray[np.float64]
 
 
 def codes(frames: list[pl.DataFrame]) -> tuple[list[Floats], NDArray[np.bool_]]:
-    """Frames as numbers, categories by frequency in the first frame, missing = NaN; and which columns are categories."""
+    """Frames as numbers (categories by frequency in the first, missing = NaN), and which columns are categories."""
     out: list[list[Floats]] = [[] for _ in frames]
     category = []
     for name, dtype in frames[0].schema.items():

@@ -157,9 +157,7 @@ def main() -> None:
             executed += [f"{kind}: {event}" for event in seen]
     rows = [{"damage": kind, "outcome": outcome, "files": n} for (kind, outcome), n in sorted(table.items())]
     print(results.table(rows, ["damage", "outcome", "files"]))
-    print(
-        f"{count} files; crashes, hangs and foreign errors: {len(bad)}; forbidden events: {len(executed)} {executed[:5]}"
-    )
+    print(f"{count} files; crashes, hangs and foreign errors: {len(bad)}; forbidden events: {len(executed)}")
     print(results.save("fuzz", rows, files=count, faults=bad, forbidden_events=executed[:50]))
 
 

@@ -26,6 +26,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+if sys.argv[1:2] == ["--worker"]:
+    # As `pip install likely` leaves it: libraries import optional packages on sight, so these are hidden.
+    sys.modules.update(dict.fromkeys(("pandas", "pyarrow")))  # None: an import fails as if it were not installed
+
 import numpy as np
 import polars as pl
 
@@ -40,11 +44,7 @@ SEEDS = 3
 
 
 def worker(method: str, data: str, split: int, folder: Path, control: float) -> None:
-    """Fit one of ours on one thread and write what it makes.
-
-    As `pip install likely` leaves it: optional packages that another library would import on sight are hidden.
-    """
-    sys.modules.update(dict.fromkeys(("pandas", "pyarrow")))  # None: an import fails as if it were not installed
+    """Fit one of ours on one thread and write what it makes."""
     import torch
 
     torch.set_num_threads(1)
