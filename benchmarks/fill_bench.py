@@ -91,7 +91,7 @@ def main() -> None:
             "AUROC": float(roc_auc_score(truth[:, y], judge.predict_proba(made[:, x])[:, 1])),
         })  # fmt: skip
     print(results.table(found, ["method", "category accuracy", "AUROC"]))
-    print(results.save("fill", found, removed=int(gone.sum()), rows=len(rows)))
+    print(results.save("fill", found, removed=int(gone.sum()), completed=len(rows)))
 
 
 if __name__ == "__main__":

@@ -423,3 +423,13 @@ def only_a_sampler(gen: likely.Generator) -> Any:
         sample = staticmethod(family.sample)
 
     return Sampler()
+
+
+def test_same_seed_same_file(tmp_path: Path) -> None:
+    """Two fits with their reports write the same bytes, however long each took."""
+    rows = likely.data.adult()[:300]
+    for name in ("a", "b"):
+        gen = likely.fit(rows, progress=False, seed=3)
+        gen.report()
+        gen.save(tmp_path / f"{name}.likely")
+    assert (tmp_path / "a.likely").read_bytes() == (tmp_path / "b.likely").read_bytes()

@@ -213,7 +213,7 @@ def _compared(card: Card) -> str:
         "Rows of each compared": f"at most {counts.get('compared', 0):,}",
         "Columns": f"{counts.get('columns', 0):,}",
         "Seed of the evaluation": str(card.seed),
-        "Computing time": f"{card.seconds:g} CPU seconds",
+        **({"Computing time": f"{card.seconds:g} CPU seconds"} if card.seconds else {}),
         **{key[:1].upper() + key[1:]: value for key, value in card.about.items()},
     }
     notes = "".join(f'<p class="small">{escape(note)}</p>' for note in card.notes)
