@@ -1,4 +1,4 @@
-"""Joins the parts of `tables_bench.py` (one file a table and split) into results/tables.json, and prints their means.
+"""Joins parts of `tables_bench.py` (--name part-...) to results/tables.json, and prints the means.
 
 python benchmarks/collect.py
 """
@@ -18,8 +18,8 @@ from tables_bench import COLUMNS
 def main() -> None:
     """Join, print, save."""
     rows: list[dict[str, Any]] = []
-    for path in sorted(results.FOLDER.glob("part-*.json")):
-        rows += json.loads(path.read_text())["rows"]
+    for path in [results.FOLDER / "tables.json", *sorted(results.FOLDER.glob("part-*.json"))]:
+        rows += json.loads(path.read_text())["rows"] if path.exists() else []
     unique = {(row["data"], row["split"], row["method"]): row for row in rows}
     groups: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     for (data, _, method), row in sorted(unique.items()):
