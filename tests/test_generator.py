@@ -128,7 +128,6 @@ def test_cool_rows_are_more_likely_than_warm_ones(census: likely.Generator) -> N
             (pl.col("sex") == "Male") & pl.col("age").is_between(30, 50) & (pl.col("income-per-year") == ">50K"),
         ),
     ],
-    ids=str,
 )
 def test_given_holds_in_every_row(census: likely.Generator, wish: dict[str, Any], holds: pl.Expr) -> None:
     rows = census.sample(60, given=wish, seed=0)
