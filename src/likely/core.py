@@ -54,10 +54,20 @@ class Cells:
 
 @dataclass(frozen=True)
 class Reals:
-    """Arrays of real numbers, about zero mean and unit variance; tensors (B, *shape), float32."""
+    """Arrays of real numbers; tensors (B, *shape), float32, of about unit size.
+
+    The length of `shape` says what is near what: (F,) a vector without neighbours, (T, C) a window of T moments and C
+    channels, (C, H, W) an image, (C, X, Y, Z) voxels. `bounds`: every element lies in [low, high], as pixels do in
+    [-1, 1]; None = the whole line, about zero mean and unit variance. `levels`: elements take that many evenly spaced
+    values from low to high (2: binary, 256: bytes); 0 = any. `onehot`: slices [start, stop) of the last axis that hold
+    one category each, as 0 and 1.
+    """
 
     shape: tuple[int, ...]
     ragged: bool = False  # the first axis may be shorter: see Batch.mask
+    bounds: tuple[float, float] | None = None
+    levels: int = 0
+    onehot: tuple[tuple[int, int], ...] = ()
 
 
 Space = Tokens | Cells | Reals
@@ -116,6 +126,7 @@ class Objective(NamedTuple):
     name: str
     module: nn.Module
     loss: Callable[[Batch], Tensor]
+    every: int = 1  # it takes part in every so many-th step: a generator waits for its critic
 
 
 class Rendering(NamedTuple):
@@ -156,6 +167,7 @@ class Training:
     rate: float = 3e-3  # peak learning rate of AdamW
     warmup: float = 0.02  # share of all steps
     decay: float = 0.02  # weight decay
+    betas: tuple[float, float] = (0.9, 0.99)  # of AdamW: runs are short, and gradients change quickly at first
     clip: float = 1.0  # largest gradient norm
     ema: float = 0.998  # decay of the averaged weights, 0 = none
     precision: str = "auto"  # "auto", "float32" or "bfloat16": auto takes bf16 where the machine gains by it
@@ -228,7 +240,7 @@ class Family(nn.Module, ABC, Generic[S]):
 
     accepts: ClassVar[type]  # the Space
     Config: ClassVar[type]  # a frozen dataclass beside the class
-    regimen: ClassVar[Training] = Training()  # how it wants to be trained by gradients
+    regimen: Training = Training()  # how it wants to be trained by gradients; an instance may have its own
 
     def __init__(self, space: S, given: Space | None = None, config: Any = None) -> None:
         super().__init__()
@@ -289,9 +301,9 @@ class Density(Protocol):
     exact: bool
 
     def log_prob(self, batch: Batch) -> Tensor: ...  # (B,) nats
-    def log_probs(
-        self, batch: Batch
-    ) -> Tensor: ...  # (B, D) nats: the share of each variable or step; sums to log_prob
+    def log_probs(self, batch: Batch) -> Tensor:
+        """(B, D) nats, the share of each variable, step or element (`Reals`: flattened); sums to log_prob."""
+        ...
 
 
 @runtime_checkable

@@ -85,7 +85,7 @@ def fit(
     folder resumes. Raises DataError, OptionError, TrainingError (too many bad steps, a checkpoint of another run) and
     StorageError (a checkpoint that cannot be written; the family then has the best weights so far).
     """
-    training = training or type(family).regimen
+    training = training or family.regimen
     _check(training, seed)
     order.check(data)
     home = next((tensor.device for tensor in family.state_dict().values()), torch.device("cpu"))
@@ -181,6 +181,8 @@ class _Run:
         numbers.step += 1
         bad = ""
         for k, (objective, optimiser) in enumerate(zip(self.objectives, self.state.optimisers, strict=True)):
+            if numbers.step % objective.every:
+                continue
             self.model.zero_grad(set_to_none=True)
             with self.autocast():
                 loss = self.share(k, batch) * weight

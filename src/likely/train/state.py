@@ -121,10 +121,7 @@ def _distinct(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _adamw(module: nn.Module, training: Training) -> torch.optim.AdamW:
-    """AdamW (Loshchilov & Hutter, 2019, arXiv:1711.05101): decay for matrices, none for biases and scales.
-
-    The second moment forgets over 100 steps and not 1,000: runs are short, and gradients change quickly at first.
-    """
+    """AdamW (Loshchilov & Hutter, 2019, arXiv:1711.05101): decay for matrices, none for biases and scales."""
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
     groups = [
         {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": training.decay},
@@ -132,7 +129,7 @@ def _adamw(module: nn.Module, training: Training) -> torch.optim.AdamW:
     ]
     fused = all(parameter.device.type in ("cpu", "cuda") for parameter in parameters)  # five times faster than the loop
     groups = [group for group in groups if group["params"]]
-    optimiser = torch.optim.AdamW(groups, lr=training.rate, betas=(0.9, 0.99), fused=fused)
+    optimiser = torch.optim.AdamW(groups, lr=training.rate, betas=training.betas, fused=fused)
     # The optimiser makes its memory at the first step; a checkpoint must find it there before. So: one step that moves
     # nothing, and all back to zero.
     for group in optimiser.param_groups:
