@@ -240,7 +240,7 @@ class Family(nn.Module, ABC, Generic[S]):
 
     accepts: ClassVar[type]  # the Space
     Config: ClassVar[type]  # a frozen dataclass beside the class
-    regimen: Training = Training()  # how it wants to be trained by gradients; an instance may have its own
+    regimen: ClassVar[Training] = Training()  # how it wants to be trained by gradients
 
     def __init__(self, space: S, given: Space | None = None, config: Any = None) -> None:
         super().__init__()
@@ -252,6 +252,10 @@ class Family(nn.Module, ABC, Generic[S]):
     def setting(cls, privacy: str) -> Any:
         """The Config for "faithful", "balanced" or "private": how much truth to give for privacy."""
         return cls.Config()
+
+    def plan(self) -> Training:
+        """How this model wants to be trained: as its family, unless its space or config asks for something else."""
+        return type(self).regimen
 
     def prepare(self, batch: Batch) -> None:
         """Look at the data once before gradients descend, for a better start. Nothing unless overridden."""

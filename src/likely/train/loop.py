@@ -85,7 +85,7 @@ def fit(
     folder resumes. Raises DataError, OptionError, TrainingError (too many bad steps, a checkpoint of another run) and
     StorageError (a checkpoint that cannot be written; the family then has the best weights so far).
     """
-    training = training or family.regimen
+    training = training or family.plan()
     _check(training, seed)
     order.check(data)
     home = next((tensor.device for tensor in family.state_dict().values()), torch.device("cpu"))
