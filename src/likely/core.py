@@ -260,6 +260,11 @@ class Family(nn.Module, ABC, Generic[S]):
     def prepare(self, batch: Batch) -> None:
         """Look at the data once before gradients descend, for a better start. Nothing unless overridden."""
 
+    def finish(self, batch: Batch, *, rng: torch.Generator) -> None:
+        """Look at the data once more with the weights that were kept: fit a prior on latents. Nothing unless overridden.
+
+        Called with the items learned from, in evaluation mode. What it stores belongs into buffers."""
+
     def objectives(self) -> list[Objective]:
         """What gradient descent lowers: one objective unless overridden (a GAN has two)."""
         return [Objective("loss", self, self.loss)]

@@ -101,6 +101,8 @@ def fit(
             raise
         finally:
             family.to(home).eval()
+        last = torch.Generator().manual_seed(order.mix(order.FINISH, seed))
+        family.finish(order.take(data, run.rows, home), rng=last)
         return run.history(stopped)
 
 

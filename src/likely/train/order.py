@@ -22,7 +22,7 @@ from torch import Tensor
 from likely.core import Batch
 from likely.errors import DataError
 
-SPLIT, EPOCH, STEP, EVALUATION = range(4)  # purposes: streams that must not be the same stream
+SPLIT, EPOCH, STEP, EVALUATION, FINISH = range(5)  # purposes: streams that must not be the same stream
 FEWEST = 20  # items left out at least, where a fifth of the data is not less
 MOST = 4096  # items left out at most: more would only make evaluations slow
 
