@@ -28,7 +28,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from likely.codecs.table.state import array_of, flag_of, whole_of
+from likely.codecs.state import array_of, flag_of, whole_of
 from likely.errors import ArtifactError
 
 Ints = NDArray[np.int64]
@@ -142,9 +142,9 @@ class Bins:
 
         Where a code has nothing inside the bounds the bounds win: the value nearest to the code is taken.
         """
-        segment, u = self._choose(codes, rng.random(len(codes))), rng.random(len(codes))
+        segment, u = self.choose(codes, rng.random(len(codes))), rng.random(len(codes))
         if lo is None and hi is None:
-            return self._place(segment, u, self.lo[segment], self.hi[segment])
+            return self.place(segment, u, self.lo[segment], self.hi[segment])
         info = np.iinfo(np.int64) if self.grid else np.finfo(np.float64)
         low = np.full(len(codes), info.min) if lo is None else lo
         high = np.full(len(codes), info.max) if hi is None else hi
@@ -158,10 +158,10 @@ class Bins:
             at = np.minimum((cumulative <= target[:, None]).sum(1), len(own) - 1)
             segment[rows] = own[at]
         a, b = np.maximum(self.lo[segment], low), np.minimum(self.hi[segment], high)
-        placed = self._place(segment, u, np.minimum(a, b), b)
+        placed = self.place(segment, u, np.minimum(a, b), b)
         return np.asarray(np.where(a <= b, placed, np.minimum(np.maximum(self.lo[segment], low), high)))
 
-    def _choose(self, codes: Ints, u: Floats) -> Ints:
+    def choose(self, codes: Ints, u: Floats) -> Ints:
         """A segment (B,) of each code by weight: segments of code c fill (c, c + 1] of one cumulative axis."""
         order = np.argsort(self.code, kind="stable")
         cumulative = self.weight[order].cumsum()
@@ -172,10 +172,10 @@ class Bins:
         at = np.searchsorted(inside, codes + u, "right")
         return order[np.clip(at, start[codes], ends[codes])]
 
-    def _place(self, segment: Ints, u: Floats, lo: Values, hi: Values) -> Values:
+    def place(self, segment: Ints, u: Floats, lo: Values, hi: Values) -> Values:
         """The point at share u of [lo, hi], on the grid, on a log axis where the segment is log-uniform."""
         one = 1 if self.grid else 0
-        logs = self._logs(segment) & (lo > 0)
+        logs = self.curved(segment) & (lo > 0)
         with np.errstate(over="ignore"):
             span = hi.astype(np.float64) + one - lo.astype(np.float64)
         # On reals in a form that never overflows where hi - lo does.
@@ -186,7 +186,7 @@ class Bins:
             made[logs] = np.floor(curve).astype(np.int64) if self.grid else curve
         return np.asarray(np.clip(made, lo, hi))
 
-    def _logs(self, segment: Ints) -> NDArray[np.bool_]:
+    def curved(self, segment: Ints) -> NDArray[np.bool_]:
         lo, hi = self.lo[segment].astype(np.float64), self.hi[segment].astype(np.float64)
         return (lo > 0) & (hi / LOG_RATIO > lo)
 
@@ -197,7 +197,7 @@ class Bins:
         one = 1.0 if self.grid else 0.0
         a, b = self.lo[segment].astype(np.float64), self.hi[segment].astype(np.float64) + one
         low, high = np.maximum(a, lo), np.minimum(b, np.asarray(hi, np.float64) + one)
-        logs = self._logs(segment)
+        logs = self.curved(segment)
         with np.errstate(all="ignore"):
             straight = (high / 2 - low / 2) / (b / 2 - a / 2)
             curved = np.log(high / low) / np.log(b / a)
@@ -232,7 +232,7 @@ class Bins:
         one = 1.0 if self.grid else 0.0
         with np.errstate(all="ignore"):
             size = (hi / unit + one) - lo / unit
-            logs = self._logs(segment)
+            logs = self.curved(segment)
             inside = np.clip(values.astype(np.float64), lo, hi)
             size = np.where(logs, inside / unit * np.log((hi + one) / np.where(logs, lo, 1.0)), size)
         open_ = np.log(np.maximum(np.nan_to_num(size, posinf=1e300), 1.0)) - np.log(self.weight[segment])

@@ -16,8 +16,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from likely.codecs.state import array_of, entry, flag_of, list_of
 from likely.codecs.table.column import Codes, Column, Floats, Wish
-from likely.codecs.table.state import array_of, entry, flag_of, list_of
 from likely.errors import ArtifactError, ConditionError, UnknownName
 
 TRUE, FALSE = ("true", "yes", "1", "t", "y"), ("false", "no", "0", "f", "n")

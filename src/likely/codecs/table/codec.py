@@ -1,11 +1,13 @@
-"""The table codec: rows of named columns <-> `Cells`, and back to the type that came in.
+"""The table codec: rows of named columns <-> `Cells` or `Reals`, and back to the type that came in.
 
 A table of any type becomes one polars frame (`frame`), its texts are read where they hold numbers or dates
 (`notation`), each column learns its kind (`infer`, then one file a kind) and gives zero or more cells. The space is
-all cells side by side. Wishes (`condition`), rows with holes (`partial`) and constraints (`constraint`) become known
+all cells side by side, or the vector of reals that says the same (`reals`).
+
+Wishes (`condition`), rows with holes (`partial`) and constraints (`constraint`) become known
 cells, weights over codes and a grammar; what codes cannot say, decoding inside the codes does.
 
-Shape letters: B rows, D cells, K codes of a cell.
+Shape letters: B rows, D cells, F places of the vector of reals, K codes of a cell.
 """
 
 from __future__ import annotations
@@ -19,33 +21,36 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from likely.codecs.state import dict_of, entry, list_of, text_of, whole_of
 from likely.codecs.table import frame as frames
 from likely.codecs.table.category import Constant
-from likely.codecs.table.column import Column, ColumnReport, Wish
-from likely.codecs.table.constraint import Constraint, FixedCombinations, parse
+from likely.codecs.table.column import Codes, Column, ColumnReport, Floats, Wish
+from likely.codecs.table.constraint import BUILT, REDRAWN, Constraint, FixedCombinations, parse
 from likely.codecs.table.form import Form
 from likely.codecs.table.identifier import Unique
 from likely.codecs.table.infer import KINDS, column_of
-from likely.codecs.table.intake import Intake, many
+from likely.codecs.table.intake import Intake
 from likely.codecs.table.keeping import Keeping
+from likely.codecs.table.known import holes, is_wish, keep, wished
 from likely.codecs.table.notation import Notation, recognise
 from likely.codecs.table.page import page
-from likely.codecs.table.state import dict_of, entry, list_of, text_of, whole_of
-from likely.core import Batch, Cells, Grammar, Known, Rendering
+from likely.codecs.table.reals import Vector
+from likely.core import Batch, Cells, Grammar, Known, Reals, Rendering
 from likely.errors import ArtifactError, ConditionError, DataError, Mismatch, NotFitted, OptionError, UnknownName
 
 FEWEST = 20  # rows to learn from
+SPACES = ("cells", "reals")
 
 
 class Table:
     """Rows of named columns. `columns` overrides inferred kinds, `targets` names what people will predict.
 
     `least`: no level and no bin of fewer rows is ever told apart. `bins`: most pools of a number column, None = by
-    the number of rows. `encoding`: of text files.
+    the number of rows. `space`: "cells" or "reals". `encoding`: of text files.
     """
 
     name: ClassVar[str] = "table"
-    spaces: ClassVar[tuple[type, ...]] = (Cells,)
+    spaces: ClassVar[tuple[type, ...]] = (Cells, Reals)
     grammar: Grammar | None = None
     keeping: Keeping
 
@@ -57,8 +62,11 @@ class Table:
         targets: Sequence[str] = (),
         least: int = 10,
         bins: int | None = None,
+        space: str = "cells",
         encoding: str = "utf-8",
     ) -> None:
+        if space not in SPACES:
+            raise OptionError(f"space={space!r}: a table is learned as 'cells' or as 'reals'.")
         if least < 1:
             raise OptionError(f"least={least}: at least 1 row must stand behind a level or a bin.")
         if bins is not None and bins < 2:
@@ -66,7 +74,7 @@ class Table:
         self.kinds = dict(columns or {})
         self.demands = (constraints,) if isinstance(constraints, str) else tuple(constraints)
         self.targets = (targets,) if isinstance(targets, str) else tuple(targets)
-        self.least, self.bins, self.encoding = least, bins, encoding
+        self.least, self.bins, self.encoding, self.form_of_space = least, bins, encoding, space
         self.columns: dict[str, Column] = {}
         self.notations: dict[str, Notation] = {}
         self.form: Form | None = None
@@ -130,7 +138,7 @@ class Table:
             self.columns[field.name] = self._learn(frame[field.name], declared)
         self._index()
         self.keeping = Keeping.fit(constraints, self.columns, self._first, self._take(frame)[0])
-        self.grammar = self.keeping.grammar
+        self.grammar = None if self.vector else self.keeping.grammar
         return self
 
     def _learn(self, values: pl.Series, declared: bool) -> Column:
@@ -149,8 +157,10 @@ class Table:
         return column.fit(values, self.bins)
 
     def _index(self) -> None:
-        """The map from cells to columns."""
-        self.cells = [name for name, column in self.columns.items() for _ in column.sizes]
+        """The map from cells, or places of the vector, to columns."""
+        self.vector = Vector(self.columns) if self.form_of_space == "reals" else None
+        cells = [name for name, column in self.columns.items() for _ in column.sizes]
+        self.cells = self.vector.names if self.vector else cells
         self._first: dict[str, int] = {}
         place = 0
         for name, column in self.columns.items():
@@ -164,8 +174,12 @@ class Table:
         return list(range(self._first[name], self._first[name] + len(self.columns[name].sizes)))
 
     @property
-    def space(self) -> Cells:
-        """All cells of all columns."""
+    def space(self) -> Cells | Reals:
+        """All cells of all columns, or the vector that stands for them."""
+        cells = self._cells()
+        return self.vector.space if self.vector else cells
+
+    def _cells(self) -> Cells:
         columns = self._fitted().values()
         targets = tuple(cell for name in self.targets for cell in self.column_cells(name))
         return Cells(
@@ -182,7 +196,9 @@ class Table:
     def promises(self) -> list[str]:
         """For each constraint how it is kept: by construction, or by drawing rows again."""
         self._fitted()
-        return self.keeping.promises()
+        lines = self.keeping.promises()
+        # Reals come without a grammar: ids aside, what a row may hold is seen when it is made.
+        return [line.replace(BUILT, REDRAWN) if self.vector and "unique" not in line else line for line in lines]
 
     def rejects(self, items: Any) -> NDArray[np.bool_]:
         """(B,) true for rows that break a constraint and must be drawn again."""
@@ -195,8 +211,11 @@ class Table:
     # ----------------------------------------------------------------------------------------------- encode
 
     def encode(self, items: Any) -> Batch:
-        """Rows -> codes (B, D), int64. Raises Mismatch for other columns, DataError for values of wrong type."""
+        """Rows -> codes (B, D), int64, or reals (B, F), float32. Raises Mismatch for other columns, DataError for
+        values of wrong type."""
         frame, _ = self._take(items)
+        if self.vector:
+            return Batch(torch.from_numpy(self.vector.encode(frame)))
         parts = [column.encode(frame[name]) for name, column in self.columns.items()]
         return Batch(torch.from_numpy(np.concatenate(parts, 1)))
 
@@ -221,25 +240,37 @@ class Table:
     def make(self, x: Tensor, *, rng: torch.Generator, within: Any = None, start: int = 0) -> pl.DataFrame:
         """The same as `decode`, as a polars frame."""
         columns = self._fitted()
-        codes = x.detach().cpu().numpy().astype(np.int64)
-        sizes = np.array(self.space.sizes)
-        if codes.ndim != 2 or codes.shape[1] != len(sizes):
-            raise Mismatch(f"Codes of shape (B, {len(sizes)}) were wanted, {tuple(codes.shape)} were given.")
-        if len(codes) and ((codes < 0) | (codes >= sizes)).any():
-            raise Mismatch("Codes lie outside the sizes of their cells: they come from another table.")
+        codes, inside = self._codes(x.detach().cpu().numpy())
         draw = np.random.default_rng(int(torch.randint(2**62, (), generator=rng)))
-        wishes = self._wishes(within) if _wish(within, len(codes)) else {}
+        wishes = self._wishes(within) if is_wish(within, len(codes)) else {}
         for column in columns.values():
             if isinstance(column, Unique):
                 column.begin(draw, start)
-        rows = None if within is None or _wish(within, len(codes)) else self._held(within, len(codes))
-        frame = pl.DataFrame(
-            [column.decode(codes[:, self.column_cells(n)], draw, wishes.get(n)) for n, column in columns.items()]
-        )
+        rows = None if within is None or is_wish(within, len(codes)) else self._held(within, len(codes))
+        made = []
+        for name, column in columns.items():
+            own, values = self.column_cells(name), None
+            if self.vector and inside is not None and name not in wishes:
+                values = self.vector.draw(name, codes[:, own], inside[:, own])
+            made.append(column.decode(codes[:, own], draw, wishes.get(name)) if values is None else values)
+        frame = pl.DataFrame(made)
         frame = self.keeping.draw(frame, codes, draw, wishes, rows)
         if rows is not None:
-            frame = _keep(frame, rows)
+            frame = keep(frame, rows)
         return self._written(frame)
+
+    def _codes(self, x: NDArray[Any]) -> tuple[Codes, Floats | None]:
+        """Codes (B, D), and of reals the share (B, D) inside each. Raises Mismatch."""
+        wanted = len(self.cells)
+        if x.ndim != 2 or x.shape[1] != wanted:
+            what = "Reals" if self.vector else "Codes"
+            raise Mismatch(f"{what} of shape (B, {wanted}) were wanted, {tuple(x.shape)} were given.")
+        if self.vector:
+            return self.vector.decode(x.astype(np.float32))
+        codes, sizes = x.astype(np.int64), np.array(self._cells().sizes)
+        if len(codes) and ((codes < 0) | (codes >= sizes)).any():
+            raise Mismatch("Codes lie outside the sizes of their cells: they come from another table.")
+        return codes, None
 
     def settle(self, items: Any) -> pl.DataFrame:
         """Real rows in the columns and types that `make` writes, so that both can be held side by side."""
@@ -270,18 +301,8 @@ class Table:
 
     def condition(self, given: Mapping[str, Any]) -> Known:
         """One wish for all rows -> Known with B = 1. Raises UnknownName and ConditionError."""
-        sizes = self.space.sizes
-        x, mask = torch.zeros((1, len(sizes)), dtype=torch.int64), torch.zeros((1, len(sizes)), dtype=torch.bool)
-        soft: dict[int, Tensor] = {}
-        for name, wish in self._wishes(given).items():
-            for cell, weights in zip(self.column_cells(name), self.columns[name].weights(wish), strict=True):
-                if weights is None or (weights == 1).all():
-                    continue
-                if np.count_nonzero(weights) == 1:
-                    x[0, cell], mask[0, cell] = int(weights.argmax()), True
-                else:
-                    soft[cell] = torch.from_numpy(weights.astype(np.float32))[None]
-        return Known(x, mask, soft or None)
+        known = wished(self.columns, self._wishes(given), self.column_cells, self._cells().sizes)
+        return self.vector.known(known) if self.vector else known
 
     def _wishes(self, given: Mapping[str, Any]) -> dict[str, Wish]:
         wishes = {}
@@ -297,30 +318,17 @@ class Table:
     def partial(self, items: Any) -> Known:
         """Rows with holes (None, NaN, absent columns) -> Known (B, D): holes are open but never missing again."""
         frame, _ = self._take(items, holes=True)
-        sizes = self.space.sizes
-        x = torch.zeros((frame.height, len(sizes)), dtype=torch.int64)
-        mask = torch.zeros(x.shape, dtype=torch.bool)
-        soft: dict[int, Tensor] = {}
-        for name, column in self.columns.items():
-            cells = self.column_cells(name)
-            if not cells:
-                continue
-            hole = torch.from_numpy(frame[name].is_null().to_numpy().copy())
-            x[:, cells] = torch.from_numpy(column.encode(frame[name]))
-            mask[:, cells] = ~hole[:, None]
-            x[:, cells] *= mask[:, cells]
-            if column.missing and hole.any():
-                for cell in cells:
-                    weights = torch.ones((frame.height, sizes[cell]))
-                    weights[hole, 0] = 0.0
-                    soft[cell] = weights
-        return Known(x, mask, soft or None)
+        if self.vector:
+            return self.vector.holes(frame)
+        return holes(self.columns, frame, self.column_cells, self._cells().sizes)
 
     # -------------------------------------------------------------------------------------------- judgement
 
     def volume(self, items: Any) -> Tensor:
         """(B, D) nats that each cell's code leaves open; larger where a value is unlike anything known."""
         frame, _ = self._take(items)
+        if self.vector:
+            return torch.from_numpy(self.vector.volume(frame))
         return torch.from_numpy(np.concatenate([c.volume(frame[n]) for n, c in self.columns.items()], 1))
 
     def features(self, items: Any) -> NDArray[np.float32]:
@@ -356,6 +364,7 @@ class Table:
         """Plain JSON: everything but training rows."""
         return {
             "version": 1,
+            "space": self.form_of_space,
             "least": self.least,
             "n": self.n,
             "targets": list(self.targets),
@@ -370,6 +379,7 @@ class Table:
         """The inverse of `state`, from a file that may come from anybody. Raises ArtifactError."""
         whole_of(state, "version", low=1, high=1)
         self.least, self.n = whole_of(state, "least", low=1, high=10**9), whole_of(state, "n")
+        self.form_of_space = text_of(state, "space", SPACES) if "space" in state else "cells"
         form = Form.load(entry(state, "form"))
         columns = [KINDS[text_of(part, "kind", tuple(KINDS))].load(part) for part in list_of(state, "columns", dict)]
         if [column.name for column in columns] != [field.name for field in form.fields] or len(
@@ -387,22 +397,5 @@ class Table:
             raise ArtifactError("The model file is damaged: a target is no column.")
         self._index()
         self.keeping = Keeping.load(entry(state, "constraints"), self.columns, self._first)
-        self.grammar = self.keeping.grammar
+        self.grammar = None if self.vector else self.keeping.grammar
         return self
-
-
-def _wish(within: Any, n: int) -> bool:
-    """Whether `within` is a wish and not a table. A dict of lists of n values is a table (a wish for the same sets
-    would be met by it as well)."""
-    if not isinstance(within, Mapping):
-        return False
-    return not all(many(value) and not isinstance(value, tuple | set) and len(value) == n for value in within.values())
-
-
-def _keep(frame: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
-    """The values of `rows` over those of `frame`."""
-    return frame.with_columns(
-        pl.when(rows[name].is_not_null()).then(rows[name].cast(frame[name].dtype)).otherwise(frame[name]).alias(name)
-        for name in frame.columns
-        if rows[name].null_count() < rows.height
-    )

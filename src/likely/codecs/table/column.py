@@ -18,8 +18,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from likely.codecs.state import entry, flag_of, list_of, real_of, text_of, whole_of
 from likely.codecs.table.dtype import dtype_of_json, dtype_to_json
-from likely.codecs.table.state import entry, flag_of, list_of, real_of, text_of, whole_of
 from likely.errors import ConditionError
 
 Codes = NDArray[np.int64]

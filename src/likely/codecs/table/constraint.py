@@ -21,7 +21,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from likely.codecs.table.state import entry, flag_of, list_of, text_of
+from likely.codecs.state import entry, flag_of, list_of, text_of
 from likely.errors import ArtifactError, ConstraintError, OptionError
 
 Flags = NDArray[np.bool_]

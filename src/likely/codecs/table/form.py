@@ -13,8 +13,8 @@ from typing import Any, Self
 import numpy as np
 import polars as pl
 
+from likely.codecs.state import entry, list_of, text_of
 from likely.codecs.table.dtype import dtype_of_json, dtype_to_json
-from likely.codecs.table.state import entry, list_of, text_of
 from likely.errors import ArtifactError, DataError
 
 KINDS = ("path", "polars", "pandas", "arrow", "rows", "columns")

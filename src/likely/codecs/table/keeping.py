@@ -15,6 +15,7 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
+from likely.codecs.state import dict_of, list_of
 from likely.codecs.table.category import Category, Constant
 from likely.codecs.table.column import Codes, Column, Wish
 from likely.codecs.table.constraint import (
@@ -36,7 +37,6 @@ from likely.codecs.table.constraint import (
 from likely.codecs.table.identifier import Unique as Id
 from likely.codecs.table.linear import Linear
 from likely.codecs.table.rules import Combinations, Hot, Rule, Rules, Together
-from likely.codecs.table.state import dict_of, list_of
 from likely.core import Grammar
 from likely.errors import ArtifactError, ConstraintError, LikelyError, OptionError, UnknownName
 

@@ -9,6 +9,7 @@ of day; all else is one cell.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
 from typing import Any
 
@@ -16,11 +17,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from likely.codecs.state import dict_of, whole_of
 from likely.codecs.table.bins import Bins, Values
 from likely.codecs.table.column import Codes, Floats, Wish
 from likely.codecs.table.notation import CLOCKS, DATES
 from likely.codecs.table.ordered import Ordered
-from likely.codecs.table.state import dict_of, whole_of
 from likely.errors import ArtifactError
 
 DAY = 86_400 * 10**9  # nanoseconds
@@ -221,6 +222,16 @@ class Stamp(Moment):
     def _bin(self, ticks: Values, bins: int | None) -> None:
         self.bins = Bins.fit(ticks // self.per, least=self.least, bins=bins)
         self.clock = Bins.fit(ticks % self.per, least=self.least, bins=bins)
+
+    def axes(self) -> tuple[Bins, ...]:
+        return self.bins, self.clock
+
+    def apart(self, values: pl.Series) -> tuple[Values, ...]:
+        ticks = self.ticks(values)
+        return ticks // self.per, ticks % self.per
+
+    def together(self, ticks: Sequence[Values]) -> pl.Series:
+        return self.series(ticks[0] * self.per + ticks[1])
 
     def _shape(self) -> tuple[tuple[int, ...], tuple[bool, ...]]:
         return (self.bins.size, self.clock.size), (True, True)

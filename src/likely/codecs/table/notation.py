@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import polars as pl
 
-from likely.codecs.table.state import flag_of, text_of, whole_of
+from likely.codecs.state import flag_of, text_of, whole_of
 
 NOTHING = ("", "na", "n/a", "nan", "null", "none", "nil", "#n/a", "-", "?", ".")
 WHOLE = r"^[+-]?(0|[1-9]\d{0,17})$"

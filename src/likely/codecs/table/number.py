@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from likely.codecs.state import dict_of, flag_of, real_of, whole_of
 from likely.codecs.table.bins import LIMIT, Bins, Values
 from likely.codecs.table.column import Floats
 from likely.codecs.table.ordered import Ordered
-from likely.codecs.table.state import dict_of, flag_of, real_of, whole_of
 from likely.errors import ArtifactError, DataError
 
 PLACES = 12

@@ -7,6 +7,7 @@ outliers are the same for all of them.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,20 @@ class Ordered(Column):
     def unit(self) -> float:
         """The step of a real axis for `volume`."""
         return 1.0
+
+    # ------------------------------------------------------------------------------------------------- axes
+
+    def axes(self) -> tuple[Bins, ...]:
+        """The axis of each cell."""
+        return (self.bins,)
+
+    def apart(self, values: pl.Series) -> tuple[Values, ...]:
+        """Present values (B,) -> the ticks (B,) on each axis."""
+        return (self.ticks(values),)
+
+    def together(self, ticks: Sequence[Values]) -> pl.Series:
+        """The inverse of `apart`."""
+        return self.series(ticks[0])
 
     # ------------------------------------------------------------------------------------------------ cells
 

@@ -19,9 +19,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from likely.codecs.state import array_of, entry, flag_of, list_of, text_of, whole_of
 from likely.codecs.table import words
 from likely.codecs.table.column import Codes, Column, Floats, Wish
-from likely.codecs.table.state import array_of, entry, flag_of, list_of, text_of, whole_of
 from likely.codecs.table.words import ALPHABETS, LONGEST, TOKEN, Shape, kind_of
 from likely.errors import ArtifactError, ConditionError
 
