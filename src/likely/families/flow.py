@@ -151,7 +151,7 @@ class Flow(Family[Reals]):
         sin, cos = a.sin(), a.cos()
         f = self.residue(sin * d + cos * e, t, c)
         weight = (sin / t[:, None]).square()  # (s / r)^2
-        error = (weight * (f - (cos * d - sin * e)).square()).sum()
+        error: Tensor = (weight * (f - (cos * d - sin * e)).square()).sum()
         return error / (B * self.components.spread.square().sum())
 
     def embedding(self, given: Batch | None, n: int) -> Tensor | None:
