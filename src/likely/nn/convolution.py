@@ -18,6 +18,7 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -98,6 +99,12 @@ class Decoder(nn.Module):
         )
         self.norm = nn.GroupNorm(math.gcd(widths[0], 8), widths[0])
         self.head = CONVOLUTIONS[dims - 1](widths[0], channels, 3, padding=1)
+
+    def aim(self, y: Tensor) -> None:
+        """Start from the means of y (*shape) over time or place, whatever the input."""
+        with torch.no_grad():
+            if self.head.bias is not None:
+                self.head.bias.copy_(y.mean(0) if self.window else y.flatten(1).mean(1))
 
     def forward(self, z: Tensor) -> Tensor:
         h: Tensor = self.enter(z).view(len(z), *self.coarse)

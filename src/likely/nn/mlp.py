@@ -14,6 +14,7 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -28,6 +29,11 @@ class MLP(nn.Module):
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
         self.head = nn.Linear(sizes[-1], math.prod(out))
         self.shift = nn.Linear(condition, sizes[1] if depth else math.prod(out), bias=False) if condition else None
+
+    def aim(self, y: Tensor) -> None:
+        """Start from y (*out), whatever the input."""
+        with torch.no_grad():
+            self.head.bias.copy_(y.flatten())
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> Tensor:
         h = x.flatten(1)

@@ -35,8 +35,8 @@ def encoder(shape: Sequence[int], out: int, width: int, depth: int, condition: i
     return Encoder(shape, out, width, depth, condition)
 
 
-def decoder(inp: int, shape: Sequence[int], width: int, depth: int) -> nn.Module:
-    """A network (B, inp) -> (B, *shape). A condition is to be concatenated to its input."""
+def decoder(inp: int, shape: Sequence[int], width: int, depth: int) -> MLP | Decoder:
+    """A network (B, inp) -> (B, *shape). A condition is to be concatenated to its input; `aim` sets where it starts."""
     if flat(shape):
         return MLP((inp,), shape, width, depth)
     return Decoder(inp, shape, width, depth)
