@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import math
 import types
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import Field, asdict, dataclass, field, fields, is_dataclass
 from typing import Any, Literal, Self, Union, get_args, get_origin, get_type_hints
 
 from likely.errors import ArtifactError
+from likely.evaluate.vocabulary import Kind
 
 Verdict = Literal["good", "look", "bad", "none"]  # none: for information, or not applicable
 Group = Literal["true", "varied", "valid", "private"]
 Share = Literal["yes", "look first", "no", "not measured"]
 FORMAT = 1
+LATER: dict[str, Any] = {"kind": "rows", "curves": []}  # fields that came later, left out of the JSON at these values
 
 
 @dataclass(frozen=True)
@@ -87,8 +89,25 @@ class Near:
 
 
 @dataclass(frozen=True)
+class Curve:
+    """A mean over all windows of one channel: `measure` ("autocorrelation", "spectrum") at the places `x`, of real and
+    made windows. `score` and `ceiling` are distances, 0 = alike."""
+
+    name: str
+    measure: str
+    score: float | None
+    ceiling: float | None
+    x: tuple[float, ...]
+    real: tuple[float, ...]
+    made: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Card:
-    """All of a report. `share` is the answer to "may I share it?"; `about` says which model, in words."""
+    """All of a report. `share` is the answer to "may I share it?"; `about` says which model, in words.
+
+    `kind` is what was compared, and `curves` are those of windows; a card of a table has neither in its JSON.
+    """
 
     answer: str
     share: Share
@@ -103,6 +122,8 @@ class Card:
     about: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     seconds: float = 0.0  # CPU seconds of the whole evaluation
+    kind: Kind = "rows"
+    curves: tuple[Curve, ...] = ()
 
     def __getitem__(self, name: str) -> Row:
         """The row called `name`: card["c2st"].value. Raises KeyError."""
@@ -119,8 +140,11 @@ class Card:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; `from_dict` takes them back."""
-        plain = _plain(asdict(self))
+        plain = _plain({one.name: _deep(getattr(self, one.name)) for one in fields(self) if _stored(one)})
         assert isinstance(plain, dict)
+        for name, default in LATER.items():
+            if plain[name] == default:
+                del plain[name]
         return {"format": FORMAT, **plain}
 
     @classmethod
@@ -132,6 +156,18 @@ class Card:
         built = _build(cls, {key: value for key, value in data.items() if key != "format"}, "report")
         assert isinstance(built, cls)
         return built
+
+
+def _stored(one: Field[Any]) -> bool:
+    """Whether a field is part of the JSON: `Report.pictures` is not."""
+    return bool(one.metadata.get("stored", True))
+
+
+def _deep(value: Any) -> Any:
+    """Dataclasses, however deep, as dictionaries."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    return tuple(_deep(item) for item in value) if isinstance(value, tuple) else value
 
 
 def _plain(value: Any) -> Any:
@@ -149,7 +185,7 @@ def _build(kind: Any, value: Any, place: str) -> Any:
     """A value of JSON as the type that a field is declared with. Raises ArtifactError with the place that is wrong."""
     origin, inside = get_origin(kind), get_args(kind)
     if is_dataclass(kind) and isinstance(kind, type):
-        names = {one.name for one in fields(kind)}
+        names = {one.name for one in fields(kind) if _stored(one)}
         if not isinstance(value, dict) or not set(value) <= names:
             raise _damaged(place)
         hints = get_type_hints(kind)

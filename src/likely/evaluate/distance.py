@@ -100,6 +100,18 @@ def within(centres: Features, radius: Floats, others: Features) -> NDArray[np.in
     return out
 
 
+def inside(centres: Features, radius: Floats, others: Features) -> NDArray[np.bool_]:
+    """(M,) whether each of `others` (M, F) lies within `radius` (N,) of some centre (N, F), the rim included."""
+    half = (others**2).sum(axis=1) / 2
+    limit = (radius**2 + EQUAL) / 2 - (centres.astype(np.float64) ** 2).sum(axis=1) / 2
+    out = np.zeros(len(others), np.bool_)
+    step = max(1, BLOCK // max(len(others), 1))
+    for start in range(0, len(centres), step):
+        near = half - centres[start : start + step] @ others.T
+        out |= (near <= limit[start : start + step, None].astype(np.float32)).any(axis=0)
+    return out
+
+
 def _root(half_squares: Floats) -> Floats:
     squares = 2 * np.asarray(half_squares, np.float64)
     return np.sqrt(np.where(squares < EQUAL, 0.0, squares))

@@ -8,6 +8,8 @@ table two halves of the *same* real rows differ too. Limits are conventions, all
     utility      97 % of what real rows teach is good (94 % if the interval reaches 99), 90 % worth a look
     membership   good if the 95 % interval reaches down to .51, not beyond .58; bad if it stays above .55
     copies       good if no more than fresh rows' own rate is explained by chance; bad from 1 % more
+    distance     of images and windows: good up to 2 % of the way from the ceiling to the floor, worth a look up to 10 %
+    images       nobody's images fool a classifier yet: told apart 75 % of the time is good, 95 % worth a look
 
 An interval that is too wide to say is "look", never "good". Nothing here is a promise: the attack is simple, the
 hold-out rows are a sample, and what makes one person recognisable may be a column that no metric weighs enough.
@@ -22,9 +24,11 @@ from likely.evaluate.auroc import Area
 from likely.evaluate.card import Group, Row, Share, Verdict
 from likely.evaluate.privacy import NEAR, Rate
 from likely.evaluate.utility import Utility
+from likely.evaluate.vocabulary import ROWS, Words
 
 SHUFFLED, COPIED = "columns shuffled independently", "a copy of the training rows"
 WIDE = 0.15  # an interval of the membership attack that is wider than this says too little
+TINY = 5e-6  # smaller is rounding
 CAVEAT = "This is evidence, not proof: a stronger attack or an unusual row may still reveal something."
 
 
@@ -50,21 +54,24 @@ def within(value: float, good: float, look: float) -> Verdict:
     return "good" if value <= good else "look" if value <= look else "bad"
 
 
-def detection(made: Area, ceiling: Area, floor: Area) -> Row:
+def detection(
+    made: Area, ceiling: Area, floor: Area, words: Words = ROWS, limits: tuple[float, float] = (0.60, 0.75),
+    floor_is: str = SHUFFLED,
+) -> Row:  # fmt: skip
     """How often a classifier tells a made row from a real one."""
     shift = max(0.0, ceiling.value - 0.5)  # hold-out rows that differ from the training rows are told apart too
-    verdict = within(made.value - shift, 0.60, 0.75)
+    verdict = within(made.value - shift, *limits)
     sentence = (
-        f"Shown one real and one made row, a classifier names the made one {percent(made.value)} of the time; 50% is "
-        f"guessing, which is perfect. Fresh real rows: {percent(ceiling.value)}."
+        f"Shown one real and one made {words.one}, a classifier names the made one {percent(made.value)} of the time; "
+        f"50% is guessing, which is perfect. Fresh real {words.many}: {percent(ceiling.value)}."
     )
     values = made.value, ceiling.value, floor.value
-    return _row("c2st", "Told apart by a classifier", "true", *values, 0.5, made.interval, verdict, sentence)
+    return _row("c2st", "Told apart by a classifier", "true", *values, 0.5, made.interval, verdict, sentence, floor_is)
 
 
 def similarity(
     name: str, title: str, group: Group, values: tuple[float, float, float], sentence: str,
-    limits: tuple[float, float] = (0.02, 0.08),
+    limits: tuple[float, float] = (0.02, 0.08), floor_is: str = SHUFFLED,
 ) -> Row:  # fmt: skip
     """A likeness in [0, 1]: `values` are made, ceiling, floor, filled in for {made}, {ceiling}, {floor}."""
     made, ceiling, floor = values
@@ -72,7 +79,29 @@ def similarity(
     words = sentence
     for key, value in (("{made}", made), ("{ceiling}", ceiling), ("{floor}", floor)):
         words = words.replace(key, percent(value))  # not str.format: column names may hold braces
-    return _row(name, title, group, made, ceiling, floor, 1.0, None, verdict, words)
+    return _row(name, title, group, made, ceiling, floor, 1.0, None, verdict, words, floor_is)
+
+
+def distance(
+    name: str, title: str, values: tuple[float, float, float], sentence: str, floor_is: str, error: float = 0.0
+) -> Row:
+    """A distance, 0 = alike: `values` are made, ceiling, floor, and how much of the way to the floor was gone."""
+    made, ceiling, floor = values
+    far = floor - ceiling
+    gone = (made - ceiling) / far if far > 0 else 0.0
+    slack = Z95 * error / far if far > 0 else 0.0
+    verdict: Verdict = within(gone - slack, 0.02, 0.10) if far > 0 else "none"  # a floor that is no worse says nothing
+    words = sentence
+    for key, value in (("{made}", made), ("{ceiling}", ceiling), ("{floor}", floor)):
+        words = words.replace(key, figure(value))
+    interval = (made - Z95 * error, made + Z95 * error) if error > 0 else None
+    return _row(name, title, "true", made, ceiling, floor, 0.0, interval, verdict, words, floor_is)
+
+
+def figure(value: float) -> str:
+    """A number with three digits that tell, without an exponent where people read it."""
+    value = 0.0 if abs(value) < TINY else value
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def usefulness(made: Utility, floor: float) -> Row:
@@ -89,18 +118,18 @@ def usefulness(made: Utility, floor: float) -> Row:
                 made.interval, verdict, sentence)  # fmt: skip
 
 
-def density(made: float, ceiling: float, floor: float) -> Row:
+def density(made: float, ceiling: float, floor: float, words: Words = ROWS, floor_is: str = SHUFFLED) -> Row:
     """Crowded where it is safe, or thinly spread where nothing is."""
     ratio = made / ceiling if ceiling > 0 else 1.0
     verdict: Verdict = "good" if 0.8 <= ratio <= 1.25 else "look" if 0.5 <= ratio <= 2 else "bad"
     sentence = (
-        f"Made rows have {made:.2f} times as many real neighbours as they should (fresh real rows {ceiling:.2f}); "
-        "well below 1, they lie where no real rows are."
+        f"Made {words.many} have {made:.2f} times as many real neighbours as they should (fresh real {words.many} "
+        f"{ceiling:.2f}); well below 1, they lie where no real {words.many} are."
     )
-    return _row("density", "Density", "varied", made, ceiling, floor, 1.0, None, verdict, sentence)
+    return _row("density", "Density", "varied", made, ceiling, floor, 1.0, None, verdict, sentence, floor_is)
 
 
-def copying(name: str, title: str, found: Rate, what: str) -> Row:
+def copying(name: str, title: str, found: Rate, what: str, words: Words = ROWS) -> Row:
     """Copies or near copies against the hold-out rows' own rate."""
     verdict = within(found.excess[0], 0.001, 0.01)
     if found.made <= found.fresh:
@@ -108,14 +137,21 @@ def copying(name: str, title: str, found: Rate, what: str) -> Row:
     elif verdict == "good":
         end = "The difference is within chance."
     else:
-        end = "That is more than chance brings: training rows are repeated."
+        end = f"That is more than chance brings: training {words.many} are repeated."
     sentence = (
-        f"{percent(found.made, 2)} of the made rows {what}; of real rows never seen, {percent(found.fresh, 2)}. {end}"
+        f"{percent(found.made, 2)} of the made {words.many} {what}; of real {words.many} never seen, "
+        f"{percent(found.fresh, 2)}. {end}"
     )
-    return _row(name, title, "private", found.made, found.fresh, 1.0, 0.0, found.interval, verdict, sentence, COPIED)
+    values = found.made, found.fresh, 1.0
+    return _row(name, title, "private", *values, 0.0, found.interval, verdict, sentence, copied(words))
 
 
-def membership(made: Area, ceiling: Area, floor: float) -> Row:
+def copied(words: Words) -> str:
+    """The floor of privacy."""
+    return COPIED.replace("rows", words.many)
+
+
+def membership(made: Area, ceiling: Area, floor: float, words: Words = ROWS) -> Row:
     """Can an attacker say which rows were trained on?"""
     low, high = made.interval
     shift = ceiling.value - 0.5 if ceiling.interval[0] > 0.5 else 0.0  # hold-out rows that differ without any leak
@@ -129,32 +165,32 @@ def membership(made: Area, ceiling: Area, floor: float) -> Row:
     end = (
         ""
         if verdict == "good"
-        else " There are too few rows to say more."
+        else f" There are too few {words.many} to say more."
         if low <= 0.51
         else " It can tell some of them."
     )
     sentence = (
-        f"Given two real rows, one of them in the training table, an attacker who looks for the nearest made row names "
-        f"the right one {percent(made.value)} of the time (95% interval {percent(low)} to {percent(high)}); "
+        f"Given two real {words.many}, one of them in the training {'table' if words is ROWS else 'set'}, an attacker "
+        f"who looks for the nearest made {words.one} names the right one {percent(made.value)} of the time (95% interval {percent(low)} to {percent(high)}); "
         f"50% is blind guessing.{end}"
     )
     values = made.value, ceiling.value, floor
-    return _row("membership", "Membership attack", "private", *values, 0.5, (low, high), verdict, sentence, COPIED)
+    floor_is = copied(words)
+    return _row("membership", "Membership attack", "private", *values, 0.5, (low, high), verdict, sentence, floor_is)
 
 
-def closeness(made: float, ceiling: float, floor: float, rows: int) -> Row:
+def closeness(made: float, ceiling: float, floor: float, rows: int, words: Words = ROWS) -> Row:
     """The DCR share, for screening only: it can raise an alarm but not lift one."""
     margin = 1.96 * 0.5 / math.sqrt(max(rows, 1))
     excess = made - max(0.5, ceiling)
     verdict: Verdict = "bad" if excess - margin > 0.10 else "look" if excess - margin > 0.03 else "none"
     sentence = (
-        f"{percent(made)} of the made rows are nearer to a training row than to an unseen one; 50% is ideal. A "
-        "screening value only: tables that pass it can still leak."
+        f"{percent(made)} of the made {words.many} are nearer to a training {words.one} than to an unseen one; 50% is "
+        f"ideal. A screening value only: {'tables' if words is ROWS else 'sets'} that pass it can still leak."
     )
     interval = max(0.0, made - margin), min(1.0, made + margin)
-    return _row(
-        "dcr", "Nearer to training rows", "private", made, ceiling, floor, 0.5, interval, verdict, sentence, COPIED
-    )
+    values, title = (made, ceiling, floor), f"Nearer to training {words.many}"
+    return _row("dcr", title, "private", *values, 0.5, interval, verdict, sentence, copied(words))
 
 
 def strictness(name: str, title: str, value: float, ceiling: float | None, sentence: str) -> Row:
@@ -163,7 +199,7 @@ def strictness(name: str, title: str, value: float, ceiling: float | None, sente
     return _row(name, title, "valid", value, ceiling, None, 1.0, None, verdict, sentence)
 
 
-def answer(rows: Sequence[Row]) -> tuple[str, Share, tuple[str, ...]]:
+def answer(rows: Sequence[Row], words: Words = ROWS) -> tuple[str, Share, tuple[str, ...]]:
     """All rows -> (the answer in words, "yes" | "look first" | "no" | "not measured", the reasons)."""
     private = [row for row in rows if row.group == "private"]
     others = [row for row in rows if row.group != "private"]
@@ -171,30 +207,27 @@ def answer(rows: Sequence[Row]) -> tuple[str, Share, tuple[str, ...]]:
     measured = any(row.name == "membership" and row.value is not None for row in private)
     share: Share
     if bad:
-        share, words = "no", "May I share it? No: the made rows give training rows away."
+        share, says = "no", f"No: the made {words.many} give training {words.many} away."
     elif not measured:
-        share, words = (
-            "not measured",
-            "May I share it? Not measured: that needs the rows learned from and rows never seen.",
-        )
+        share, says = "not measured", f"Not measured: that needs the {words.many} learned from and {words.many} never seen."
     elif look:
-        share, words = "look first", "May I share it? Look first: " + _list(look) + "."
+        share, says = "look first", "Look first: " + _list(look) + "."
     else:
-        share = "yes"
-        words = f"May I share it? As far as these tests can see, yes: they found no leak. {CAVEAT}"
+        share, says = "yes", f"As far as these tests can see, yes: they found no leak. {caveat(words)}"
     faults = sorted((row for row in others if row.verdict in ("bad", "look")), key=lambda row: row.verdict != "bad")
     told = next((row.value for row in others if row.name == "c2st" and row.value is not None), None)
     proof = f" (told apart {percent(told, 0)} of the time; 50% is perfect)" if told is not None else ""
-    like = {
-        "good": "The made table is like the real one",
-        "look": "The made table is close to the real one, with differences",
-        "bad": "The made table is not like the real one",
-    }[_worst(row for row in faults if row.group != "varied")]
+    like = {"good": words.like, "look": words.close, "bad": words.unlike}[_worst(row for row in faults if row.group != "varied")]
     varied = {"good": "", "look": ", and somewhat less varied", "bad": ", and less varied"}[
         _worst(row for row in faults if row.group == "varied")
     ]
     reasons = tuple(row.sentence for row in [*bad, *look, *faults])
-    return f"{like}{proof}{varied}. {words}", share, reasons
+    return f"{like}{proof}{varied}. {words.share} {says}", share, reasons
+
+
+def caveat(words: Words) -> str:
+    """What a yes does not mean."""
+    return CAVEAT.replace("row", words.one)
 
 
 def _worst(rows: Iterable[Row]) -> Verdict:
@@ -218,3 +251,8 @@ def _row(  # noqa: PLR0913
 
 
 NEAR_WORDS = f"are as near to a training row as the nearest {100 * NEAR:g}% of unseen rows"
+
+
+def near_words(words: Words) -> str:
+    """What a near copy is."""
+    return NEAR_WORDS.replace("rows", words.many).replace("row", words.one)
