@@ -132,7 +132,7 @@ class Series:
             self.stride = self.asked or self.length
         if moments < self.length:
             raise DataError(f"The recordings have {moments} moments, a window has {self.length}.")
-        starts = _starts(moments, self.length, stride or self.stride, tail=stride is not None)
+        starts = grid.starts(moments, self.length, stride or self.stride, tail=stride is not None)
         if np.isnan(values).any():
             said.append(f"{int(np.isnan(values).sum()):,} missing values are taken as the middle of their channel")
         cut = np.stack([values[:, s : s + self.length] for s in starts], 1).reshape(-1, self.length, values.shape[2])
@@ -177,7 +177,7 @@ class Series:
         if short:
             said.append(f"{short:,} of {len(runs):,} runs are shorter than a window and were left out")
         step = stride or self.stride
-        places = [(run, _starts(len(run.values), self.length, step, tail=stride is not None)) for run in runs]
+        places = [(run, grid.starts(len(run.values), self.length, step, tail=stride is not None)) for run in runs]
         count = sum(len(starts) for _, starts in places)
         if count * self.length * len(plan.live) * 8 > HOLD:
             raise DataError(f"{count:,} windows of {self.length} moments do not fit into memory: give a larger stride.")
@@ -257,8 +257,8 @@ class Series:
         time = f"time {plan.time!r}, one row each {giving.span(plan, self.step)}" if plan.time else "even steps"
         entity = f", entity {plan.entity!r}" if plan.entity else ""
         levels = sum(channel.kind == "level" for channel in plan.live)
-        kinds = f"{len(plan.live) - levels} channels of numbers" + (f", {levels} of levels" if levels else "")
-        return [f"{self.n:,} windows, {kinds}, {time}{entity}", *self.said]
+        count = f"{len(plan.live)} channel{'s' * (len(plan.live) != 1)}" + (f" ({levels} of levels)" if levels else "")
+        return [f"{self.n:,} windows, {count}, {time}{entity}", *self.said]
 
     def promises(self) -> list[str]:
         """No constraints: nothing to keep."""
@@ -302,8 +302,7 @@ class Series:
 
     def give(self, items: Windows) -> Any:
         """Windows in the form that was learned from: a table with regular stamps, or an array (n, T, C)."""
-        plan = self._fitted()
-        return giving.give(items, plan, self.step, self.length)
+        return giving.give(items, self._fitted(), self.step, self.length)
 
     def settle(self, items: Windows) -> Windows:
         """Real windows are already in the form of made ones."""
@@ -399,11 +398,3 @@ class Series:
 def windows(items: Any, codec: Series, *, stride: int = 1) -> Windows:
     """All windows of whole recordings, each with the rows of the input that it covers (`Windows.origin`)."""
     return codec.windows(items, stride=stride)
-
-
-def _starts(moments: int, length: int, stride: int, tail: bool) -> list[int]:
-    """Where windows begin; with `tail` also the last one possible."""
-    starts = list(range(0, moments - length + 1, stride))
-    if tail and starts and starts[-1] != moments - length:
-        starts.append(moments - length)
-    return starts

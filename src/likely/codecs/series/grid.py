@@ -124,9 +124,10 @@ def _interpolated(
 def _allowed(values: Floats, gap: int) -> list[int]:
     """How many missing values in a row are filled, channel by channel: a slow sensor has longer gaps by nature."""
     made = []
+    holes = np.isnan(values)
     for channel in range(values.shape[1]):
-        hole: NDArray[np.bool_] = np.isnan(values[:, channel])
-        lengths = [b - a for a, b in _stretches(hole)] if hole.mean() > SPARSE else []
+        hole = holes[:, channel]
+        lengths = [b - a for a, b in _stretches(hole)] if np.mean(hole) > SPARSE else []
         made.append(max(gap, int(np.quantile(lengths, 0.95))) if lengths else gap)
     return made
 
@@ -151,3 +152,11 @@ def _stretches(flags: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
     """[a, b) of each stretch of true."""
     edge = np.diff(np.concatenate([[0], flags.astype(np.int8), [0]]))
     return zip(np.flatnonzero(edge == 1).tolist(), np.flatnonzero(edge == -1).tolist(), strict=True)
+
+
+def starts(moments: int, length: int, stride: int, tail: bool) -> list[int]:
+    """Where the windows of a run begin; with `tail` also the last one possible."""
+    made = list(range(0, moments - length + 1, stride))
+    if tail and made and made[-1] != moments - length:
+        made.append(moments - length)
+    return made
