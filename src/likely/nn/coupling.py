@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from likely.nn.mlp import MLP
 
-STEPS, BATCH, RATE = 1500, 512, 2e-3  # of Adam, falling to 0
+STEPS, BATCH, RATE = 800, 256, 4e-3  # of Adam, falling to 0
 
 
 class Coupling(nn.Module):
@@ -28,7 +28,7 @@ class Coupling(nn.Module):
     centre: Tensor
     spread: Tensor
 
-    def __init__(self, size: int, layers: int = 6, width: int = 128) -> None:
+    def __init__(self, size: int, layers: int = 6, width: int = 64) -> None:
         super().__init__()
         self.size = size
         pick = torch.Generator().manual_seed(0)

@@ -214,6 +214,10 @@ class Logistic(Scaled):
         inner = torch.where(x < low + half, above, above + below + within)
         return torch.where(x > high - half, below, inner)
 
+    def excess(self, x: Tensor, out: Tensor) -> Tensor:
+        # An end level is likeliest under outputs beyond it, so that the difference can fall below 0 there.
+        return (self.log_prob(x, x) - self.log_prob(x, out)).clamp_min(0.0)
+
     def draw(self, out: Tensor, rng: torch.Generator, temperature: float = 1.0) -> Tensor:
         chance = torch.rand(out.shape, generator=rng).clamp_(1e-6, 1 - 1e-6).to(out.device)
         return self.settle(out + temperature * torch.exp(self.log_scale()) * torch.logit(chance))

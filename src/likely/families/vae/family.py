@@ -41,11 +41,12 @@ from likely.families.vae.prior import PRIORS, Prior, prior
 from likely.nn.condition import Condition, required
 from likely.nn.likelihood import KINDS, Likelihood, likelihood
 from likely.nn.networks import decoder, encoder, flat
+from likely.nn.portion import only, portions, rows, take
 
-ROWS = {"cpu": 4096, "cuda": 65536}  # decoder inputs at a time without gradients
 BLOCKS = 64  # sets of noise that items share out among themselves
 FITTED = 50_000  # latents that a prior is fitted to, at most
-DRAWS = 3  # latents an item that it is fitted to, at least
+DRAWS = 3  # of them an item, where there are few items
+PARTICLES = 8  # that each of them is chosen from
 NARROW = -7.0  # log sigma at least: q(z | x) must stay a density
 
 
@@ -55,9 +56,9 @@ class VaeConfig:
 
     `likelihood`: "auto", "bernoulli", "gaussian" or "logistic"; `binarise` grey pixels anew at each step. `beta` weighs
     KL, which reaches its weight after `warmup` steps, `free` nats of it a latent variable free. `particles` of the
-    bound that is learned, `samples` of the bound that is `log_prob`. `prior`: "normal", "mixture" of up to `components`,
-    or "flow". `output` of sampling: "draw" from p(x | z), its "mean", or "auto": means of images, draws of all else.
-    `embedding`: the width a condition is given.
+    bound that is learned, `samples` of the bound that is `log_prob`. `prior`: "normal", "mixture" of up to
+    `components`, or "flow". `output` of sampling: "draw" from p(x | z), its "mean", or "auto": means of images, draws
+    of all else. `embedding`: the width a condition is given.
     """
 
     latent: int = 0
@@ -132,8 +133,7 @@ class Vae(Family[Reals]):
         if c is not None:
             c = c.view(len(c), *[1] * (z.ndim - 2), -1).expand(*z.shape[:-1], -1)
             z = torch.cat([z, c], -1)
-        out: Tensor = self.decoder(z.reshape(-1, z.shape[-1]))
-        out = out.float().view(*z.shape[:-1], *self.space.shape)
+        out: Tensor = self.decoder(z.reshape(-1, z.shape[-1])).float().view(*z.shape[:-1], *self.space.shape)
         return out
 
     def context(self, given: Batch | None, n: int | None = None) -> Tensor | None:
@@ -152,7 +152,7 @@ class Vae(Family[Reals]):
 
     def loss(self, batch: Batch) -> Tensor:
         """The negative bound, nats an item; in evaluation with the same noise at every call, and without warm-up."""
-        config = self.config
+        config: VaeConfig = self.config
         rng = None if self.training else torch.Generator(batch.x.device).manual_seed(0)
         x, c = self.likelihood.look(batch.x, rng), self.context(batch.given)
         mu, log_sigma = self.posterior(x, c)
@@ -197,18 +197,16 @@ class Vae(Family[Reals]):
         """log p(x | z) (B, ...) of outputs (B, ..., event), over real elements only."""
         if mask is None:
             return self.likelihood.total(x, out)
-        logp = self.likelihood.log_prob(x, out)
-        return (logp * _spread(mask, logp)).flatten(out.ndim - len(self.space.shape)).sum(-1)
+        return only(mask, self.likelihood.log_prob(x, out)).flatten(out.ndim - len(self.space.shape)).sum(-1)
 
     @torch.no_grad()
     def finish(self, batch: Batch, *, rng: torch.Generator) -> None:
         """Fit the prior to latents of the data, drawn from their true posteriors as well as particles can tell."""
-        n = len(batch.x)
-        rows = torch.randperm(n, generator=rng)[:FITTED]
-        draws = max(1, min(DRAWS, FITTED // len(rows)))
-        k, found = 8, []
-        for part in torch.split(rows, max(1, self._rows() // (k * draws))):
-            some = _take(batch, part)
+        chosen = torch.randperm(len(batch.x), generator=rng)[:FITTED].to(batch.x.device)
+        draws = max(1, min(DRAWS, FITTED // len(chosen)))
+        k, found = PARTICLES, []
+        for part in torch.split(chosen, max(1, self._rows() // (k * draws))):
+            some = take(batch, part)
             x, c = self.likelihood.look(some.x, None if some.x.is_cuda else rng), self.context(some.given)
             mu, log_sigma = self.posterior(x, c)
             eps = torch.randn(len(part), draws * k, self.size, generator=rng).to(x.device)
@@ -243,8 +241,7 @@ class Vae(Family[Reals]):
         noise = torch.randn(BLOCKS, k, self.size, generator=torch.Generator().manual_seed(0)).to(batch.x.device)
         logq = -0.5 * noise.square().sum(2) - 0.5 * self.size * math.log(2 * math.pi)
         law, dims = cast(Prior, self.prior), len(self.space.shape)
-        for at in range(0, len(batch.x), max(1, self._rows() // k)):
-            some = _take(batch, slice(at, at + max(1, self._rows() // k)))
+        for at, some in enumerate(portions(batch, self._rows() // k)):
             rng = torch.Generator().manual_seed(at) if not self.likelihood.exact else None
             x, c, block = self.likelihood.look(some.x, rng), self.context(some.given), _digest(some.x) % BLOCKS
             mu, log_sigma = self.posterior(x, c)
@@ -256,8 +253,7 @@ class Vae(Family[Reals]):
                 log_w += self._fit(x, out, mask)
                 found.append(torch.logsumexp(log_w, 1) - math.log(k))
                 continue
-            each = self.likelihood.log_prob(x, out)
-            each = (each * _spread(mask, each) if mask is not None else each).flatten(each.ndim - dims)
+            each = only(mask, self.likelihood.log_prob(x, out)).flatten(out.ndim - dims)
             log_w += each.sum(2)
             bound = torch.logsumexp(log_w, 1) - math.log(k)
             each = torch.einsum("bk,bkn->bn", torch.softmax(log_w, 1), each)
@@ -286,18 +282,17 @@ class Vae(Family[Reals]):
         c, home = self.context(given, n), self.seen.device
         z = cast(Prior, self.prior).sample(n, rng, temperature).to(home)
         made = [torch.empty(0, *self.space.shape)]
-        for rows in torch.split(torch.arange(n), self._rows()):
-            out = self.decode(z[rows], c[rows] if c is not None else None)
+        for part in torch.split(torch.arange(n), self._rows()):
+            out = self.decode(z[part], c[part] if c is not None else None)
             made.append(self.likelihood.mean(out) if self.means else self.likelihood.draw(out, rng, temperature))
-        return torch.cat([part.to(home) for part in made])
+        return torch.cat([x.to(home) for x in made])
 
     # ------------------------------------------------------------------------------------------- latents
 
     @torch.no_grad()
     def embed(self, batch: Batch) -> Tensor:
         """The mean of q(z | x): (B, Z)."""
-        parts = [_take(batch, slice(at, at + self._rows())) for at in range(0, len(batch.x), self._rows())]
-        found = [self.posterior(part.x, self.context(part.given))[0] for part in parts]
+        found = [self.posterior(part.x, self.context(part.given))[0] for part in portions(batch, self._rows())]
         return torch.cat(found) if found else batch.x.new_zeros(0, self.size)
 
     @torch.no_grad()
@@ -305,25 +300,13 @@ class Vae(Family[Reals]):
         """The mean items (B, *) of latents z (B, Z), under the condition `given` where there is one."""
         c = self.context(given, len(z))
         parts = [
-            self.likelihood.mean(self.decode(z[rows], c[rows] if c is not None else None))
-            for rows in torch.split(torch.arange(len(z)), self._rows())
+            self.likelihood.mean(self.decode(z[part], c[part] if c is not None else None))
+            for part in torch.split(torch.arange(len(z)), self._rows())
         ]
         return torch.cat(parts) if parts else z.new_zeros(0, *self.space.shape)
 
     def _rows(self) -> int:
-        """Decoder inputs at a time: as many as give full speed."""
-        rows = ROWS.get(self.seen.device.type, 4096)
-        return max(1, rows if flat(self.space.shape) else rows * 64 // math.prod(self.space.shape))
-
-
-def _spread(mask: Tensor, like: Tensor) -> Tensor:
-    """mask (..., L) as numbers that multiply (..., L, ...)."""
-    return mask.to(like.dtype).view(*mask.shape, *[1] * (like.ndim - mask.ndim))
-
-
-def _take(batch: Batch, rows: Tensor | slice) -> Batch:
-    given = _take(batch.given, rows) if batch.given is not None else None
-    return Batch(batch.x[rows], given, batch.mask[rows] if batch.mask is not None else None)
+        return rows(self.space.shape, self.seen.device)
 
 
 def _digest(x: Tensor) -> Tensor:
