@@ -27,15 +27,16 @@ from likely.evaluate.columns import Column, Floats, Rows
 
 Array = NDArray[Any]
 CHUNK = 2**24  # numbers of images that are floats at one time: 64 MB
+LEAST = 20  # items of each kind
 SIDE = 64  # longest side that a network looks at; larger images are averaged down
 
 
 @dataclass(frozen=True)
 class Collection:
-    """One set of items: `x` (N, *), of which only finite ones are left; `share` of those that were handed in."""
+    """One set of items: `x` (N, *), the finite ones, and which of all that were handed in, `kept` (M,), they are."""
 
     x: Array
-    share: float = 1.0
+    kept: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.x)
@@ -62,7 +63,7 @@ def read_windows(sets: Mapping[str, Any]) -> Comparison:
     """Windows by name, the first one real, as float64 (N, T, C). Raises DataError and Mismatch."""
     found = _read(sets, "window", (2, 3), "(n, moments, channels)")
     for name, one in found.sets.items():
-        found.sets[name] = Collection(one.x.astype(np.float64), one.share)
+        found.sets[name] = Collection(one.x.astype(np.float64), one.kept)
     return found
 
 
@@ -78,8 +79,8 @@ def _read(sets: Mapping[str, Any], noun: str, dims: tuple[int, int], wanted: str
             x = x[..., None]
         if x.ndim != dims[1] or 0 in x.shape[1:]:
             raise DataError(f"The {name} {noun}s have the shape {x.shape}; {wanted} is needed.")
-        if len(x) == 0:
-            raise DataError(f"There are no {name} {noun}s: there is nothing to compare.")
+        if len(x) < LEAST:
+            raise DataError(f"There are {len(x)} {name} {noun}s; a report card needs {LEAST} of each kind at least.")
         arrays[name] = x
     first, real = next(iter(arrays.items()))
     found: dict[str, Collection] = {}
@@ -93,11 +94,14 @@ def _read(sets: Mapping[str, Any], noun: str, dims: tuple[int, int], wanted: str
             raise Mismatch(f"The {first} images are {real.dtype}, the {name} images {x.dtype}: give both alike.")
         fine = np.isfinite(x).reshape(len(x), -1).all(axis=1) if x.dtype.kind == "f" else np.ones(len(x), bool)
         if not fine.all():
-            if not fine.any():
-                raise DataError(f"Every one of the {name} {noun}s holds a NaN or an infinity: fill the holes first.")
+            if fine.sum() < LEAST:
+                raise DataError(
+                    f"All but {int(fine.sum())} of the {name} {noun}s hold a NaN or an infinity, and {LEAST} without are "
+                    "needed: fill the holes first."
+                )
             notes.append(f"{int((~fine).sum()):,} of the {name} {noun}s hold a NaN or an infinity and were left out.")
             x = x[fine]
-        found[name] = Collection(x, float(fine.mean()))
+        found[name] = Collection(x, fine)
     return Comparison(found, _bounds([found[name].x for name in found if name != "made"]), notes)
 
 
@@ -150,28 +154,33 @@ class Labels(NamedTuple):
     made: Sequence[Any] | Array | None = None
 
 
-def read_labels(labels: Labels | Sequence[Any] | Array | None, sets: Mapping[str, Any]) -> dict[str, Array]:
+def read_labels(labels: Labels | Sequence[Any] | Array | None, found: Comparison) -> dict[str, Array]:
     """Labels (N,) by name, of those sets whose labels are known. An array alone is the labels of the training items (of
     the hold-out where there are no training items). Raises Mismatch where there are more or fewer labels than items."""
     if labels is None:
         return {}
     if not isinstance(labels, Labels):
-        labels = Labels(train=labels) if "train" in sets else Labels(holdout=labels)
-    found = {}
+        labels = Labels(train=labels) if "train" in found.sets else Labels(holdout=labels)
+    out = {}
     for name, given in labels._asdict().items():
-        if given is None or name not in sets:
+        if given is None or name not in found.sets:
             continue
-        values = np.asarray(given)
-        if values.ndim != 1 or len(values) != len(sets[name]):
-            raise Mismatch(f"There are {len(sets[name])} {name} items and labels of shape {values.shape} for them.")
-        found[name] = values.astype(str) if values.dtype.kind == "O" else values
-    return found
+        values, kept = np.asarray(given), found.sets[name].kept
+        if values.ndim != 1 or len(values) != len(kept):
+            raise Mismatch(f"There are {len(kept)} {name} items and labels of shape {values.shape} for them.")
+        out[name] = (values.astype(str) if values.dtype.kind == "O" else values)[kept]
+    return out
 
 
 def check_rows(rows: int) -> None:
     """Raises OptionError for fewer than 20."""
-    if rows < 20:
-        raise OptionError(f"rows is {rows!r}; a report looks at 20 at least of each kind, 5,000 by default.")
+    if rows < LEAST:
+        raise OptionError(f"rows is {rows!r}; a report looks at {LEAST} of each kind at least, 5,000 by default.")
+
+
+def draw(n: int, most: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Up to `most` of n places at random, in a random order."""
+    return rng.permutation(n)[:most]
 
 
 def as_rows(x: NDArray[np.floating]) -> Rows:

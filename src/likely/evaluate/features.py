@@ -53,6 +53,8 @@ class FeatureNet:
     not learn from (None for an autoencoder).
     """
 
+    LAST = WIDTH  # the features of the last layer come first
+
     def __init__(self, body: Body, bounds: tuple[float, float], name: str, classes: Array, accuracy: float | None):
         self.body, self.bounds, self.name, self.classes, self.accuracy = body.eval(), bounds, name, classes, accuracy
         self.digest = _digest(body)

@@ -2,80 +2,73 @@
 
 The skeleton and the styles lie in `templates/`; here the parts are filled in. Everything that comes from data (names
 of columns, levels, what a check says) passes `escape`; the page's own policy forbids scripts and requests on top.
+Pictures of items are no part of a card: whoever writes the page hands them over.
 """
 
 from __future__ import annotations
 
+from base64 import b64encode
+from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
 from string import Template
 
-from likely.evaluate import plot
+from likely.evaluate import plot, trace
 from likely.evaluate.card import Bars, Card, Group, Row, Verdict
-from likely.evaluate.judge import percent
+from likely.evaluate.glossary import GLOSSARIES
+from likely.evaluate.judge import figure, percent
+from likely.evaluate.sheet import Picture
+from likely.evaluate.vocabulary import ROWS, WORDS, Words
 
 GROUPS: dict[Group, str] = {
     "true": "Is it true?", "varied": "Is it varied?", "valid": "Is it valid?", "private": "Is it private?",
 }  # fmt: skip
 LAMPS: dict[Verdict, str] = {"good": "good", "look": "look", "bad": "bad", "none": "for information"}
-TILES: tuple[tuple[str, tuple[Group, ...], dict[Verdict, str]], ...] = (
-    ("True?", ("true", "valid"), {
-        "good": "Like the real rows", "look": "Close, with differences", "bad": "Not like the real rows",
-        "none": "Not measured",
-    }),
-    ("Varied?", ("varied",), {
-        "good": "As varied", "look": "A little less varied", "bad": "It repeats or forgets", "none": "Not measured",
-    }),
-    ("Private?", ("private",), {
-        "good": "No leak found", "look": "Look first", "bad": "It gives rows away", "none": "Not measured",
-    }),
-)  # fmt: skip
 FIRST = {"True?": "c2st", "Varied?": "coverage", "Private?": "membership"}  # whose sentence a good tile shows
 REASONS = 5  # listed at the top; all are in the table below
 MOST = 60  # columns drawn; a wider table shows those that differ most
 SLIGHT = 0.02  # a shape this far below the ceiling is coloured
-GLOSSARY = {
-    "Made rows": "The rows that the model made: the table this page is about.",
-    "Training rows": "The real rows that the model learned from.",
-    "Unseen (fresh) rows": "Real rows set aside before learning. All comparisons are made against these, never against "
-    "the training rows: a model that merely copies would look perfect there.",
-    "Real rows (the tall mark)": "What real rows score when they take the place of the made ones. Two halves of the "
-    "same real table differ too; this is by how much.",
-    "Floor (the hollow mark)": "What a bad table scores: every column right on its own but shuffled independently; for "
-    "privacy, a copy of the training rows.",
-    "Told apart (C2ST)": "A classifier (gradient boosting) learns to tell made rows from unseen ones. 50% means it can "
-    "only guess; 100% that it always can.",
-    "Shapes and trends": "How alike single columns, and pairs of columns, are spread; defined as in SDMetrics.",
-    "Coverage and density": "Whether all kinds of real rows have made rows near them, and whether made rows crowd "
-    "somewhere.",
-    "Useful to predict": "A model learned from made rows, tested on unseen real rows, against one learned from real "
-    "rows.",
-    "Membership attack": "Somebody who holds the made table and a person's row tries to say whether that person was in "
-    "the training table. 50% is blind guessing.",
-    "Nearer to training rows (DCR)": "Distance to the closest record. Good for raising an alarm, worthless for lifting "
-    "one: tables that pass it can still leak.",
-    "95% interval": "Where the value would lie in 95 of 100 repetitions with other rows of the same kind.",
-}
+Tile = tuple[str, tuple[Group, ...], dict[Verdict, str]]
 
 
-def html(card: Card) -> str:
+def tiles(words: Words) -> tuple[Tile, ...]:
+    """Three questions, the groups of metrics that answer them, what a verdict is called."""
+    return (
+        ("True?", ("true", "valid"), {
+            "good": f"Like the real {words.many}", "look": "Close, with differences",
+            "bad": f"Not like the real {words.many}", "none": "Not measured",
+        }),
+        ("Varied?", ("varied",), {
+            "good": "As varied", "look": "A little less varied", "bad": "It repeats or forgets", "none": "Not measured",
+        }),
+        ("Private?", ("private",), {
+            "good": "No leak found", "look": "Look first", "bad": f"It gives {words.many} away", "none": "Not measured",
+        }),
+    )  # fmt: skip
+
+
+def html(card: Card, pictures: Sequence[Picture] = ()) -> str:
     """The whole page."""
     folder = files("likely.evaluate") / "templates"
     model = card.about.get("model")
-    heading = "Is it like the real table, and may I share it?"
+    words = WORDS[card.kind]
     return Template((folder / "report.html").read_text(encoding="utf-8")).substitute(
         title=escape(f"Report card: {model}" if model else "Report card"),
         style=(folder / "report.css").read_text(encoding="utf-8"),
-        heading=heading,
+        images="; img-src data:" if any(isinstance(one.data, bytes) for one in pictures) else "",
+        heading=words.heading,
         answer=escape(card.answer),
-        tiles="\n".join(_tile(card, *tile) for tile in TILES),
+        tiles="\n".join(_tile(card, *tile) for tile in tiles(words)),
         reasons=_reasons(card),
+        pictures=_pictures(pictures),
+        many=words.many,
+        bad=words.bad_note,
         figures=_figures(card),
-        columns=_columns(card),
-        pairs=_pairs(card),
+        columns=_columns(card) + _curves(card),
+        pairs=_pairs(card) if card.kind == "rows" else "",
         privacy=_privacy(card),
         compared=_compared(card),
-        glossary=_pairs_of_words(GLOSSARY, "glossary"),
+        glossary=_pairs_of_words(GLOSSARIES[card.kind], "glossary"),
     )
 
 
@@ -85,7 +78,7 @@ def _tile(card: Card, ask: str, groups: tuple[Group, ...], says: dict[Verdict, s
     rows = [row for row in card.rows if row.group in groups]
     why = [row for row in rows if row.verdict == verdict and row.value is not None]
     why.sort(key=lambda row: row.name != FIRST[ask])
-    text = why[0].sentence if why else "The rows learned from are needed for this." if ask == "Private?" else ""
+    text = why[0].sentence if why else f"The {WORDS[card.kind].many} learned from are needed for this." if ask == "Private?" else ""
     return (
         f'<div class="tile {verdict}"><p class="ask">{_lamp(verdict)}{ask}</p><p class="say">{says[verdict]}</p>'
         f'<p class="why">{escape(text)}</p></div>'
@@ -104,6 +97,24 @@ def _reasons(card: Card) -> str:
     return f'<section class="reasons"><h3>What speaks against it</h3><ul>{shown}</ul></section>'
 
 
+def _pictures(pictures: Sequence[Picture]) -> str:
+    """What the items look like."""
+    if not pictures:
+        return ""
+    shown = "".join(
+        f'<figure class="sheet"><figcaption>{escape(one.title)}</figcaption>{_picture(one)}'
+        f'<p class="small">{escape(one.note)}</p></figure>'
+        for one in pictures
+    )
+    return f'<section><h2>What they look like</h2><div class="sheets">{shown}</div></section>'
+
+
+def _picture(one: Picture) -> str:
+    if isinstance(one.data, str):
+        return one.data
+    return f'<img alt="{escape(one.title)}" src="data:image/png;base64,{b64encode(one.data).decode()}">'
+
+
 def _figures(card: Card) -> str:
     """All metrics, by group."""
     parts = []
@@ -111,19 +122,24 @@ def _figures(card: Card) -> str:
         rows = [row for row in card.rows if row.group == group]
         if rows:
             parts.append(f'<tr class="group"><th colspan="4" scope="colgroup">{head}</th></tr>')
-            parts += [_figure(row) for row in rows]
+            parts += [_figure(row, WORDS[card.kind]) for row in rows]
     head = "".join(f'<th scope="col">{word}</th>' for word in ("Metric", "Value", "Floor to perfect", "Verdict"))
     return f'<table class="figures"><thead><tr>{head}</tr></thead><tbody>{"".join(parts)}</tbody></table>'
 
 
-def _figure(row: Row) -> str:
-    value = "n/a" if row.value is None else f"{row.value:.3f}"
-    beside = f"<small>real rows {row.ceiling:.3f}</small>" if row.ceiling is not None else ""
+def _figure(row: Row, words: Words) -> str:
+    value = "n/a" if row.value is None else _number(row.value, words)
+    beside = f"<small>real {words.many} {_number(row.ceiling, words)}</small>" if row.ceiling is not None else ""
     lamp = f'<span class="lamp">{plot.mark(row.verdict)}{"n/a" if row.value is None else LAMPS[row.verdict]}</span>'
     return (
         f'<tr class="{row.verdict}"><th scope="row">{escape(row.title)}<span>{escape(row.sentence)}</span></th>'
-        f'<td class="number">{value}{beside}</td><td>{plot.gauge(row)}</td><td>{lamp}</td></tr>'
+        f'<td class="number">{value}{beside}</td><td>{plot.gauge(row, words.many)}</td><td>{lamp}</td></tr>'
     )
+
+
+def _number(x: float, words: Words) -> str:
+    """Three decimals; distances of images and windows have no common scale."""
+    return f"{x:.3f}" if words is ROWS or 0.1 <= abs(x) < 10 or x == 0 else figure(x)
 
 
 def _columns(card: Card) -> str:
@@ -140,12 +156,38 @@ def _columns(card: Card) -> str:
         f"<em>{percent(bars.score)}</em></figcaption>{plot.histogram(bars)}</figure>"
         for bars in shown
     )
+    say = WORDS[card.kind]
     return (
-        "<section><h2>Column by column</h2>"
-        '<p class="note">How values are spread in unseen real rows and in made rows; the percentage says how '
-        f"alike, ∅ is missing.{words}</p>{_key()}"
+        f"<section><h2>{say.parts}</h2>"
+        f'<p class="note">{say.parts_note}{words}</p>{_key(say)}'
         f'<div class="plots">{plots}</div></section>'
     )
+
+
+def _curves(card: Card) -> str:
+    """Autocorrelation and spectrum, channel by channel."""
+    parts = []
+    for measure, (title, note) in CURVES.items():
+        shown = [one for one in card.curves if one.measure == measure]
+        if shown:
+            plots = "\n".join(
+                f'<figure class="plot"><figcaption><span title="{escape(one.name)}">{escape(one.name)}</span>'
+                f"<em>{figure(one.score) if one.score is not None else ''}</em></figcaption>{trace.curve(one)}</figure>"
+                for one in shown
+            )
+            parts.append(
+                f'<section><h2>{title}</h2><p class="note">{note}</p>{_key(WORDS[card.kind])}'
+                f'<div class="plots">{plots}</div></section>'
+            )
+    return "".join(parts)
+
+
+CURVES = {
+    "autocorrelation": ("Does it remember?", "How much a value says about the one some moments later, in unseen real "
+                        "windows and in made ones. The line should follow the grey; the number is how far it strays."),
+    "spectrum": ("Does it move at the right speed?", "How much of the movement is slow (left) and how much is quick "
+                 "(right). The number is the share of power that lies at the wrong speed."),
+}  # fmt: skip
 
 
 def _lost(bars: Bars) -> float:
@@ -187,31 +229,38 @@ def _compare(name: str, score: float | None, ceiling: float | None) -> str:
     return f"<tr><td>{escape(name)}</td>{figures}</tr>"
 
 
-def _key(real: str = "real rows") -> str:
+def _key(words: Words, real: str = "real") -> str:
     """What grey and the line mean."""
-    return f'<p class="key"><span><i class="k-real"></i>{real}</span><span><i class="k-made"></i>made rows</span></p>'
+    return (
+        f'<p class="key"><span><i class="k-real"></i>{real} {words.many}</span>'
+        f'<span><i class="k-made"></i>made {words.many}</span></p>'
+    )
 
 
 def _privacy(card: Card) -> str:
     if card.near is None:
         return ""
+    words = WORDS[card.kind]
+    many, one = words.many, words.one
     return (
-        "<section><h2>How close to the training rows?</h2>"
-        '<p class="note">Real rows resemble each other, so some made rows are bound to be close to a training row. The '
-        "question is whether they are closer than real rows that the model never saw. Here the line should follow the "
-        "grey; a line that piles up at the left gives training rows away.</p>"
-        f'{_key("unseen real rows")}<figure class="plot">{plot.distances(card.near)}</figure></section>'
+        f"<section><h2>How close to the training {many}?</h2>"
+        f'<p class="note">Real {many} resemble each other, so some made {many} are bound to be close to a training {one}. '
+        f"The question is whether they are closer than real {many} that the model never saw. Here the line should follow "
+        f"the grey; a line that piles up at the left gives training {many} away.</p>"
+        f'{_key(words, "unseen real")}<figure class="plot">{plot.distances(card.near, one)}</figure></section>'
     )
 
 
 def _compared(card: Card) -> str:
     counts = card.counts
+    many = WORDS[card.kind].many
+    sizes = {"columns": "Columns", "pixels": "Pixels of each", "moments": "Moments of each", "channels": "Channels"}
     facts = {
-        "Made rows": f"{counts.get('made', 0):,}",
-        "Unseen real rows": f"{counts.get('holdout', 0):,}",
-        "Training rows": f"{counts.get('train', 0):,}" if counts.get("train") else "not at hand",
-        "Rows of each compared": f"at most {counts.get('compared', 0):,}",
-        "Columns": f"{counts.get('columns', 0):,}",
+        f"Made {many}": f"{counts.get('made', 0):,}",
+        f"Unseen real {many}": f"{counts.get('holdout', 0):,}",
+        f"Training {many}": f"{counts.get('train', 0):,}" if counts.get("train") else "not at hand",
+        f"{many[:1].upper()}{many[1:]} of each compared": f"at most {counts.get('compared', 0):,}",
+        **{word: f"{counts[key]:,}" for key, word in sizes.items() if key in counts},
         "Seed of the evaluation": str(card.seed),
         **({"Computing time": f"{card.seconds:g} CPU seconds"} if card.seconds else {}),
         **{key[:1].upper() + key[1:]: value for key, value in card.about.items()},

@@ -25,7 +25,7 @@ def mark(verdict: str) -> str:
     return f'<svg viewBox="0 0 10 10" aria-hidden="true">{MARKS[verdict]}</svg>'
 
 
-def gauge(row: Row) -> str:
+def gauge(row: Row, many: str = "rows") -> str:
     """Where a value lies between the floor (left) and perfect (right)."""
     if row.value is None or row.best is None:
         return ""
@@ -44,7 +44,7 @@ def gauge(row: Row) -> str:
     if row.ceiling is not None:
         parts.append(f'<line class="top" x1="{at(row.ceiling)}" y1="3" x2="{at(row.ceiling)}" y2="21"/>')
     parts.append(f'<circle class="dot" cx="{at(row.value)}" cy="12" r="5.5"/>')
-    says = f"value {row.value:.3f}" + (f", real rows {row.ceiling:.3f}" if row.ceiling is not None else "")
+    says = f"value {row.value:.3f}" + (f", real {many} {row.ceiling:.3f}" if row.ceiling is not None else "")
     return f'<svg class="gauge" viewBox="0 0 172 24" role="img" aria-label="{says}">{"".join(parts)}</svg>'
 
 
@@ -120,8 +120,8 @@ def heat(map_: Heat) -> str:
     return svg.replace("<svg ", f'<svg style="max-width:{_n(width * 1.15)}px" ', 1)
 
 
-def distances(near: Near) -> str:
-    """Distances to the nearest training row: unseen rows in grey, made rows as a line."""
+def distances(near: Near, one: str = "row") -> str:
+    """Distances to the nearest training row (or other kind of item): unseen rows in grey, made rows as a line."""
     top = max([*near.fresh, *near.made, 1e-9])
     width = 640 / max(len(near.fresh), 1)
     parts = [
@@ -137,8 +137,8 @@ def distances(near: Near) -> str:
         x = 20 + 640 * edge / (near.edges[-1] or 1)
         anchor = "start" if k == 0 else "middle" if x < 650 else "end"
         parts.append(f'<text x="{_n(x)}" y="195" text-anchor="{anchor}">{edge:.2g}</text>')
-    parts.append('<text x="340" y="212" text-anchor="middle">distance to the nearest training row</text>')
-    return _svg("chart", 680, 220, parts, "distances to the nearest training row")
+    parts.append(f'<text x="340" y="212" text-anchor="middle">distance to the nearest training {one}</text>')
+    return _svg("chart", 680, 220, parts, f"distances to the nearest training {one}")
 
 
 def _steps(shares: Sequence[float], width: float, base: float, scale: float) -> str:
