@@ -512,7 +512,8 @@ def test_options_that_make_no_sense() -> None:
 @pytest.mark.parametrize(
     ("path", "value"),
     [(("length",), 0), (("step",), -1.0), (("plan", "kind"), "eval"), (("plan", "time"), "gone"),
-     (("plan", "channels"), []), (("plan", "channels", 0, "scale"), 0.0), (("plan", "channels", 2, "levels"), ["a"]), (("said",), [1])],
+     (("plan", "channels"), []), (("plan", "channels", 0, "scale"), 0.0), (("plan", "channels", 2, "levels"), ["a"]),
+     (("said",), [1])],
     ids=range(8),
 )  # fmt: skip
 def test_a_state_that_was_tampered_with(path: tuple[Any, ...], value: Any) -> None:
