@@ -11,9 +11,9 @@ the unit 1 / distance. So the critic sees items with variance 1 an element, wher
     sharpness   S = D E |grad D|^2
 
 has no unit: about the squared change of score from one item to another, if it were steady. Nearly blind critics have
-S << 1, those that learn the items by heart S >> 10. gamma starts at D / B and after each step of the critic rises by 1 %
-where S is above a band, falls by 1 % where it is below, within a factor of 100. A `gamma` above 0 in the config is held
-instead, in the same unit of items with variance 1.
+S << 1, those that learn the items by heart S >> 10. gamma starts at D / B and after each step of the critic rises by a
+hundredth where S is above a band, falls where it is below, within a factor of 100. A `gamma` above 0 in the config is
+held instead, in the same unit of items with variance 1.
 
 There is no likelihood and no way from items to noise.
 
@@ -25,7 +25,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -39,6 +39,7 @@ from likely.nn.adversary import Judge, Maker
 from likely.nn.cells import check_temperature
 from likely.nn.condition import Condition, required
 from likely.nn.landing import land
+from likely.nn.networks import flat
 
 BAND = (1.0, 4.0)  # of the sharpness
 PACE = 1.01  # by which gamma moves in a step
@@ -81,7 +82,7 @@ class Gan(Family[Reals]):
     accepts: ClassVar[type] = Reals
     Config: ClassVar[type] = GanConfig
     regimen: ClassVar[Training] = Training(
-        batch=128, steps=6000, rate=2e-3, decay=0.0, betas=(0.0, 0.99), clip=0.0, ema=0.998
+        batch=128, steps=6000, rate=4e-3, decay=0.0, betas=(0.0, 0.99), clip=0.0, ema=0.998
     )
     ready: Tensor
     augmented: Tensor
@@ -130,6 +131,7 @@ class Gan(Family[Reals]):
         if self.space.bounds is not None:
             low, high = self.space.bounds
             offset = torch.atanh(((2 * mean - low - high) / (high - low)).clamp(-0.95, 0.95))
+            self.factor.copy_((2 * self.spread / (high - low)).clamp(max=1.0))
         else:
             self.factor.copy_(self.spread)
         offset = offset.clone()
@@ -140,6 +142,11 @@ class Gan(Family[Reals]):
             sides = self.space.shape[1:] if len(self.space.shape) == 3 else (0,)
             self.augmented.fill_(min(sides) >= SIDE and len(batch.x) < SMALL)
         self.ready.fill_(True)
+
+    def plan(self) -> Training:
+        """Perceptrons bear a high rate; convolutions (a guess from the papers, where it is lower still) a lower one."""
+        regimen = type(self).regimen
+        return regimen if flat(self.space.shape) else replace(regimen, batch=64, rate=1e-3)
 
     def first(self) -> float:
         """gamma to begin with."""
