@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -148,8 +149,8 @@ def _fill(grid: Floats, level: NDArray[np.bool_], allowed: list[int]) -> int:
     return count
 
 
-def _stretches(flags: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
-    """[a, b) of each stretch of true."""
+def _stretches(flags: Any) -> Iterator[tuple[int, int]]:
+    """[a, b) of each stretch of true in (L,) truth values."""
     edge = np.diff(np.concatenate([[0], flags.astype(np.int8), [0]]))
     return zip(np.flatnonzero(edge == 1).tolist(), np.flatnonzero(edge == -1).tolist(), strict=True)
 

@@ -2,10 +2,9 @@
 
 A table of any type becomes one polars frame (`frame`), its texts are read where they hold numbers or dates
 (`notation`), each column learns its kind (`infer`, then one file a kind) and gives zero or more cells. The space is
-all cells side by side, or the vector of reals that says the same (`reals`).
-
-Wishes (`condition`), rows with holes (`partial`) and constraints (`constraint`) become known
-cells, weights over codes and a grammar; what codes cannot say, decoding inside the codes does.
+all cells side by side, or the vector of reals that says the same (`reals`). Wishes (`condition`), rows with holes
+(`partial`) and constraints (`constraint`) become known cells, weights over codes and a grammar; what codes cannot
+say, decoding inside the codes does.
 
 Shape letters: B rows, D cells, F places of the vector of reals, K codes of a cell.
 """
@@ -39,14 +38,14 @@ from likely.core import Batch, Cells, Grammar, Known, Reals, Rendering
 from likely.errors import ArtifactError, ConditionError, DataError, Mismatch, NotFitted, OptionError, UnknownName
 
 FEWEST = 20  # rows to learn from
-SPACES = ("cells", "reals")
+SPACES = ("cells", "reals", "linear")
 
 
 class Table:
     """Rows of named columns. `columns` overrides inferred kinds, `targets` names what people will predict.
 
     `least`: no level and no bin of fewer rows is ever told apart. `bins`: most pools of a number column, None = by
-    the number of rows. `space`: "cells" or "reals". `encoding`: of text files.
+    the number of rows. `space`: "cells", "reals" or "linear" (see `reals`). `encoding`: of text files.
     """
 
     name: ClassVar[str] = "table"
@@ -66,7 +65,7 @@ class Table:
         encoding: str = "utf-8",
     ) -> None:
         if space not in SPACES:
-            raise OptionError(f"space={space!r}: a table is learned as 'cells' or as 'reals'.")
+            raise OptionError(f"space={space!r}: a table is learned as 'cells', 'reals' or 'linear'.")
         if least < 1:
             raise OptionError(f"least={least}: at least 1 row must stand behind a level or a bin.")
         if bins is not None and bins < 2:
@@ -74,7 +73,7 @@ class Table:
         self.kinds = dict(columns or {})
         self.demands = (constraints,) if isinstance(constraints, str) else tuple(constraints)
         self.targets = (targets,) if isinstance(targets, str) else tuple(targets)
-        self.least, self.bins, self.encoding, self.form_of_space = least, bins, encoding, space
+        self.least, self.bins, self.encoding, self.kept = least, bins, encoding, space
         self.columns: dict[str, Column] = {}
         self.notations: dict[str, Notation] = {}
         self.form: Form | None = None
@@ -158,7 +157,7 @@ class Table:
 
     def _index(self) -> None:
         """The map from cells, or places of the vector, to columns."""
-        self.vector = Vector(self.columns) if self.form_of_space == "reals" else None
+        self.vector = Vector(self.columns, self.kept == "linear") if self.kept != "cells" else None
         cells = [name for name, column in self.columns.items() for _ in column.sizes]
         self.cells = self.vector.names if self.vector else cells
         self._first: dict[str, int] = {}
@@ -211,8 +210,7 @@ class Table:
     # ----------------------------------------------------------------------------------------------- encode
 
     def encode(self, items: Any) -> Batch:
-        """Rows -> codes (B, D), int64, or reals (B, F), float32. Raises Mismatch for other columns, DataError for
-        values of wrong type."""
+        """Rows -> codes (B, D) or reals (B, F). Raises Mismatch for other columns, DataError for wrong types."""
         frame, _ = self._take(items)
         if self.vector:
             return Batch(torch.from_numpy(self.vector.encode(frame)))
@@ -364,7 +362,7 @@ class Table:
         """Plain JSON: everything but training rows."""
         return {
             "version": 1,
-            "space": self.form_of_space,
+            "space": self.kept,
             "least": self.least,
             "n": self.n,
             "targets": list(self.targets),
@@ -379,7 +377,7 @@ class Table:
         """The inverse of `state`, from a file that may come from anybody. Raises ArtifactError."""
         whole_of(state, "version", low=1, high=1)
         self.least, self.n = whole_of(state, "least", low=1, high=10**9), whole_of(state, "n")
-        self.form_of_space = text_of(state, "space", SPACES) if "space" in state else "cells"
+        self.kept = text_of(state, "space", SPACES) if "space" in state else "cells"
         form = Form.load(entry(state, "form"))
         columns = [KINDS[text_of(part, "kind", tuple(KINDS))].load(part) for part in list_of(state, "columns", dict)]
         if [column.name for column in columns] != [field.name for field in form.fields] or len(

@@ -15,8 +15,12 @@ vector says the same, and where inside its code a number lies:
 A Bayesian mixture of normals a column, which that paper uses, was left out: it cannot draw a spike, lets values out of
 the known range and needs a fit of its own, and the bins are there already.
 
-Beyond the known range z goes on, z_end +- 3 log(1 + d) with d the distance in quarters of the range (on a log axis
-above a heavy tail): outliers stay visible, and are read back as the outermost code.
+With `linear` z is the value minus its mean, over its spread, both of what the bins draw: outliers are as far away as
+they are, which telling them needs (on 22 tables of ADBench an isolation forest loses .06 AUROC on normal scores), and
+spikes have no place of their own. What is decoded is still a value that some code can draw.
+
+Beyond the known range a normal score goes on, z_end +- 3 log(1 + d) with d the distance in quarters of the range (on a
+log axis above a heavy tail): outliers stay visible, and are read back as the outermost code.
 
 Shape letters: B rows, K codes of a cell, F places of the vector.
 """
@@ -62,14 +66,16 @@ class Part:
     start: int
     wide: int
     number: int
+    bins: Bins | None = None
+    scale: tuple[float, float] | None = None  # of linear z: mean and spread of the ticks
 
     @property
     def stop(self) -> int:
         """The place after its last one."""
         return self.start + self.wide + (self.number >= 0)
 
-    def encode(self, codes: Codes, inside: Floats, far: Floats) -> Floats:
-        """Codes (B,), shares inside them (B,) and distances beyond the range (B,) -> (B, stop - start)."""
+    def encode(self, codes: Codes, inside: Floats, far: Floats, ticks: Floats) -> Floats:
+        """Codes (B,), shares inside them, distances beyond the range and ticks (B,) -> (B, stop - start)."""
         out = np.zeros((len(codes), self.stop - self.start))
         own = np.isin(codes, self.hot)
         if self.wide:
@@ -77,7 +83,10 @@ class Part:
             for place, code in enumerate(self.hot):
                 which[codes == code] = place
             out[np.arange(len(codes)), which] = 1.0
-        if self.number >= 0:
+        if self.scale is not None:
+            z = ticks / self.scale[1] - self.scale[0] / self.scale[1]  # in this order nothing overflows
+            out[:, -1] = np.where(codes < self.missing, 0.0, np.clip(z, -1e6, 1e6))
+        elif self.number >= 0:
             at = np.clip(np.searchsorted(self.axis, codes), 0, len(self.axis) - 1)
             u = self.cut[at] + np.clip(inside, EDGE, 1 - EDGE) * (self.cut[at + 1] - self.cut[at])
             z = np.where(own | (codes < self.missing), 0.0, ndtri(u))
@@ -91,10 +100,18 @@ class Part:
         if self.number < 0:
             which = x.argmax(1) if self.wide else np.zeros(n, np.int64)
             return np.array(self.hot, np.int64)[which], inside
-        u = ndtr(np.clip(np.nan_to_num(x[:, -1]), -38.0, 38.0))
-        at = np.clip(np.searchsorted(self.cut, u, "right") - 1, 0, len(self.axis) - 1)
-        inside = np.clip((u - self.cut[at]) / (self.cut[at + 1] - self.cut[at]), EDGE, 1 - EDGE)
-        codes = self.axis[at]
+        z = np.nan_to_num(x[:, -1])
+        if self.scale is not None and self.bins is not None:
+            low, high = float(self.bins.lo[0]), float(self.bins.hi[-1])
+            with np.errstate(over="ignore"):
+                ticks = np.clip(np.clip(z, -1e6, 1e6) * self.scale[1] + self.scale[0], low, high)
+            ticks = np.rint(ticks).astype(np.int64) if self.bins.grid else ticks
+            codes, inside = self.bins.encode(ticks) + self.missing, share_of(self.bins, ticks)
+        else:
+            u = ndtr(np.clip(z, -38.0, 38.0))
+            at = np.clip(np.searchsorted(self.cut, u, "right") - 1, 0, len(self.axis) - 1)
+            inside = np.clip((u - self.cut[at]) / (self.cut[at + 1] - self.cut[at]), EDGE, 1 - EDGE)
+            codes = self.axis[at]
         if self.wide:
             which = x[:, : self.wide].argmax(1)
             codes = np.where(which < len(self.hot), np.append(self.hot, 0)[which], codes)
@@ -111,14 +128,14 @@ class Part:
 class Vector:
     """All cells of a table side by side."""
 
-    def __init__(self, columns: Mapping[str, Column]) -> None:
+    def __init__(self, columns: Mapping[str, Column], linear: bool = False) -> None:
         self.columns = columns
         self.parts: list[Part] = []
         cell = start = 0
         for name, column in columns.items():
             axes = column.axes() if isinstance(column, Ordered) else (None,) * len(column.sizes)
             for place, (size, bins) in enumerate(zip(column.sizes, axes, strict=True)):
-                part = _part(name, cell, place, int(column.missing), size, bins, start)
+                part = _part(name, cell, place, int(column.missing), size, bins, start, linear)
                 self.parts.append(part)
                 cell, start = cell + 1, part.stop
         self.width, self.cells = start, cell
@@ -137,10 +154,10 @@ class Vector:
             if not column.sizes:
                 continue
             codes = column.encode(frame[name])
-            inside, far, _ = _where(column, frame[name])
+            inside, far, _, ticks = _where(column, frame[name])
             for part in self._of(name):
                 j = part.place
-                out[:, part.start : part.stop] = part.encode(codes[:, j], inside[:, j], far[:, j])
+                out[:, part.start : part.stop] = part.encode(codes[:, j], inside[:, j], far[:, j], ticks[:, j])
         return out.astype(np.float32)
 
     def decode(self, x: NDArray[np.float32]) -> tuple[Codes, Floats]:
@@ -167,7 +184,7 @@ class Vector:
         x = self.encode(frame).astype(np.float64)
         for name, column in self.columns.items():
             codes, nats = column.encode(frame[name]), column.volume(frame[name])
-            _, far, slope = _where(column, frame[name])
+            _, far, slope, _ = _where(column, frame[name])
             for part in self._of(name):
                 j, last = part.place, part.stop - 1
                 if part.stop == part.start:
@@ -178,6 +195,9 @@ class Vector:
                 unit = column.unit()
                 logs, spread_out = part.density(x[:, part.start : part.stop], codes[:, j])
                 width = slope[:, j] + np.log1p(np.abs(far[:, j])) - np.log(TAIL * unit)
+                if part.scale is not None:
+                    out[:, last] = np.log(part.scale[1] / unit) + np.where(frame[name].is_null(), nats[:, j], 0.0)
+                    continue
                 open_ = spread_out & frame[name].is_not_null().to_numpy()
                 inner = np.where(far[:, j] == 0, nats[:, j] + logs, width)
                 out[:, last] = np.where(open_, inner, nats[:, j])
@@ -203,7 +223,10 @@ class Vector:
         for part in self.parts:
             codes = known.x[:, part.cell].numpy()
             half = np.full(len(codes), 0.5)
-            x[:, part.start : part.stop] = torch.from_numpy(part.encode(codes, half, half * 0)).float()
+            middle = half * 0
+            if part.bins is not None:
+                middle = at(part.bins, np.maximum(codes - part.missing, 0), half).astype(np.float64)
+            x[:, part.start : part.stop] = torch.from_numpy(part.encode(codes, half, half * 0, middle)).float()
             mask[:, part.start : part.stop] = known.mask[:, part.cell, None]
         return Known(x * mask, mask)
 
@@ -211,23 +234,38 @@ class Vector:
         return [part for part in self.parts if part.column == name]
 
 
-def _part(name: str, cell: int, place: int, missing: int, size: int, bins: Bins | None, start: int) -> Part:
+def _part(
+    name: str, cell: int, place: int, missing: int, size: int, bins: Bins | None, start: int, linear: bool
+) -> Part:  # fmt: skip
     """How one cell of `size` codes lies in the vector."""
     hot, axis = list(range(size)), np.zeros(0, np.int64)
-    cut = np.zeros(1)
+    cut, scale = np.zeros(1), None
     if bins is not None and bins.size > FEW:
         # Only the first cell of a column says "missing"; the others need not say it again.
         hot = [0] if missing and not place else []
-        spikes = _spikes(bins)
+        spikes = [] if linear else _spikes(bins)
         hot += [code + missing for code in spikes]
         axis = np.array([code + missing for code in range(bins.size) if code not in spikes], np.int64)
         share = np.maximum(bins.share[axis - missing], LEAST)
         cut = np.concatenate([[0.0], share.cumsum() / share.sum()])
         cut[-1] = 1.0
+        scale = _scale(bins) if linear else None
     wide = len(hot) + (len(axis) > 0) if hot else 0
     if wide == 1:
         wide = 0  # one code, always
-    return Part(name, cell, place, missing, tuple(hot), axis, cut, start, wide, start + wide if len(axis) else -1)
+    number = start + wide if len(axis) else -1
+    return Part(name, cell, place, missing, tuple(hot), axis, cut, start, wide, number, bins, scale)
+
+
+def _scale(bins: Bins) -> tuple[float, float]:
+    """Mean and standard deviation of the ticks that the bins draw: the middles of their segments stand for them."""
+    share = np.maximum(bins.share, LEAST)
+    weight = bins.weight * share[bins.code] / share.sum()
+    middle, width = bins.lo.astype(np.float64) / 2 + bins.hi.astype(np.float64) / 2, bins.hi / 2 - bins.lo / 2
+    mean = float((weight * middle).sum())
+    reach = max(float(np.abs(middle - mean).max()), float(width.max()), 1e-300)  # squares must not overflow
+    spread = reach * float((weight * (((middle - mean) / reach) ** 2 + (width / reach) ** 2 / 3)).sum()) ** 0.5
+    return mean, spread if spread > 0 else 1.0
 
 
 def _spikes(bins: Bins) -> list[int]:
@@ -241,17 +279,18 @@ def _spikes(bins: Bins) -> list[int]:
     return sorted(picked)
 
 
-def _where(column: Column, values: pl.Series) -> tuple[Floats, Floats, Floats]:
-    """For each cell (B, C): the share inside the code, the distance beyond the known range and its slope."""
+def _where(column: Column, values: pl.Series) -> tuple[Floats, Floats, Floats, Floats]:
+    """For each cell (B, C): the share inside the code, the distance beyond the known range, its slope, and the tick."""
     shape = (len(values), len(column.sizes))
-    inside, far, slope = np.full(shape, 0.5), np.zeros(shape), np.zeros(shape)
+    inside, far, slope, place = np.full(shape, 0.5), np.zeros(shape), np.zeros(shape), np.zeros(shape)
     given = values.is_not_null().to_numpy()
     if isinstance(column, Ordered) and given.any():
         ticks = column.apart(values.drop_nulls())
         for j, bins in enumerate(column.axes()):
             inside[given, j] = share_of(bins, ticks[j])
             far[given, j], slope[given, j] = beyond(bins, ticks[j])
-    return inside, far, slope
+            place[given, j] = ticks[j]
+    return inside, far, slope, place
 
 
 def _before(bins: Bins) -> Floats:
