@@ -201,10 +201,13 @@ class Vae(Family[Reals]):
 
     @torch.no_grad()
     def finish(self, batch: Batch, *, rng: torch.Generator) -> None:
-        """Fit the prior to latents of the data, drawn from their true posteriors as well as particles can tell."""
+        """Fit the prior to latents of the data, drawn from their true posteriors as well as particles can tell.
+
+        A round of expectation maximisation of the likelihood, and the first is almost all: more calls do a little more.
+        """
         chosen = torch.randperm(len(batch.x), generator=rng)[:FITTED].to(batch.x.device)
         draws = max(1, min(DRAWS, FITTED // len(chosen)))
-        k, found = PARTICLES, []
+        k, found, law = PARTICLES, [], cast(Prior, self.prior)
         for part in torch.split(chosen, max(1, self._rows() // (k * draws))):
             some = take(batch, part)
             x, c = self.likelihood.look(some.x, None if some.x.is_cuda else rng), self.context(some.given)
@@ -212,13 +215,13 @@ class Vae(Family[Reals]):
             eps = torch.randn(len(part), draws * k, self.size, generator=rng).to(x.device)
             z = mu[:, None] + torch.exp(log_sigma)[:, None] * eps
             mask = some.mask[:, None] if some.mask is not None else None
-            log_w = self._fit(x[:, None], self.decode(z, c), mask) + 0.5 * (eps.square() - z.square()).sum(2)
+            log_w = self._fit(x[:, None], self.decode(z, c), mask) + law.log_prob(z) + 0.5 * eps.square().sum(2)
             # One of every k particles, in proportion to its weight: the largest of log w + Gumbel noise.
             noise = -torch.log(-torch.log(torch.rand(log_w.shape, generator=rng).clamp_(1e-9, 1 - 1e-7))).to(x.device)
             place = (log_w + noise).view(len(part), draws, k).argmax(2, keepdim=True)
             z = z.view(len(part), draws, k, -1)
             found.append(z.gather(2, place[..., None].expand(-1, -1, 1, z.shape[-1])).squeeze(2))
-        cast(Prior, self.prior).fit(torch.cat(found), rng=rng)
+        law.fit(torch.cat(found), rng=rng)
 
     # ---------------------------------------------------------------------------------------- likelihood
 
