@@ -416,6 +416,10 @@ def test_nothing_to_learn() -> None:
         Series().read(frame.select("time", "site", "dead"))
     with pytest.raises(DataError, match="no channel of numbers or levels beside 'time'"):
         Series().read(frame.select("time"))
+    with pytest.raises(DataError, match="Column 'time' holds Null, dates or numbers are wanted"):
+        Series().read(frame.with_columns(pl.lit(None).alias("time")))
+    with pytest.raises(DataError, match="Column 'time' holds String"):
+        Series().read(frame.with_columns(pl.lit("noon").alias("time")))
     with pytest.raises(DataError, match="same time"):
         Series().read(frame.with_columns(pl.lit(dt.datetime(2024, 1, 1)).alias("time")))
     with pytest.raises(DataError, match=r"'heat' holds 1 infinite values.*'drop'"):
@@ -483,6 +487,8 @@ def test_later_series_that_do_not_fit() -> None:
         codec.read(np.zeros((40, 4)))
     with pytest.raises(DataError, match="longest run without a gap has 10"):
         codec.read(pump(10))
+    wild = codec.read(pump().with_columns(pl.lit(1e300).alias("heat")))
+    assert torch.isfinite(codec.encode(wild).x ** 2).all()
     strange = codec.read(pump().with_columns(pl.lit("fire").alias("mode")))
     assert codec.check(strange)[0] == ["mode: a level that was never seen"]
     assert (codec.encode(strange).x[..., 2:4] == 0).all()

@@ -24,6 +24,8 @@ from likely.errors import ArtifactError, DataError
 Floats = NDArray[np.float64]
 
 LEVELS = 50  # most levels of a channel
+HUGE = 1e100  # values beyond are taken for infinite: their squares overflow
+FAR = 1e9  # scales from the centre at which everything is equally far: float32 holds its square
 PLACES = 6  # most decimal places that are kept as such
 MARGIN = 0.05  # part of the known range that bounded values may go beyond it
 
@@ -77,9 +79,9 @@ class Channel:
         if not numeric:
             raise DataError(f"columns={{{name!r}: {word!r}}}: the values of {name!r} are {dtype}, which is no number.")
         array = present.cast(pl.Float64).to_numpy()
-        if not np.isfinite(array).all():
+        if not (np.abs(array) < HUGE).all():
             raise DataError(
-                f"Channel {name!r} holds {int((~np.isfinite(array)).sum()):,} infinite values: replace them, or leave "
+                f"Channel {name!r} holds {int((~(np.abs(array) < HUGE)).sum()):,} infinite values: replace them, or leave "
                 f"it out with columns={{{name!r}: 'drop'}}."
             )
         if (array == array[0]).all():
@@ -123,7 +125,9 @@ class Channel:
         """(n, T) -> (n, T, E); a missing number lies at the centre, an unknown level is none."""
         if self.kind == "level":
             return np.asarray(values[..., None] == np.arange(len(self.levels)), np.float64)
-        return np.nan_to_num((values - self.centre) / self.scale, nan=0.0)[..., None]
+        with np.errstate(over="ignore"):
+            x = np.clip((values - self.centre) / self.scale, -FAR, FAR)
+        return np.nan_to_num(x, nan=0.0)[..., None]
 
     def decode(self, x: Floats) -> Floats:
         """(n, T, E) of any reals -> (n, T)."""

@@ -189,6 +189,11 @@ def _time(frame: pl.DataFrame, options: Options) -> str | None:
     fits = [name for name in named if name in dated or (not dated and frame[name].dtype.is_numeric())]
     if fits:
         return min(fits, key=lambda name: TIMES.index(name.strip().lower().replace(" ", "_")))
+    if named and not dated:
+        raise DataError(
+            f"Column {named[0]!r} holds {frame[named[0]].dtype}, dates or numbers are wanted: mend it, name another one, "
+            "time='...', or say time=False where rows are evenly spaced and in order."
+        )
     listed = ", ".join(map(repr, (dated or frame.columns)[:12]))
     what = (
         f"There are {len(dated)} columns of dates ({listed})" if dated else f"There is no column of time among {listed}"
