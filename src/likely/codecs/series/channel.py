@@ -79,10 +79,11 @@ class Channel:
         if not numeric:
             raise DataError(f"columns={{{name!r}: {word!r}}}: the values of {name!r} are {dtype}, which is no number.")
         array = present.cast(pl.Float64).to_numpy()
-        if not (np.abs(array) < HUGE).all():
+        huge = int((~(np.abs(array) < HUGE)).sum())
+        if huge:
             raise DataError(
-                f"Channel {name!r} holds {int((~(np.abs(array) < HUGE)).sum()):,} infinite values: replace them, or leave "
-                f"it out with columns={{{name!r}: 'drop'}}."
+                f"Channel {name!r} holds {huge:,} infinite values: replace them, or leave it out with "
+                f"columns={{{name!r}: 'drop'}}."
             )
         if (array == array[0]).all():
             return cls(name, "constant", dtype, (str(present[0]),)), f"{name!r} is always {present[0]}: not modelled"

@@ -191,8 +191,8 @@ def _time(frame: pl.DataFrame, options: Options) -> str | None:
         return min(fits, key=lambda name: TIMES.index(name.strip().lower().replace(" ", "_")))
     if named and not dated:
         raise DataError(
-            f"Column {named[0]!r} holds {frame[named[0]].dtype}, dates or numbers are wanted: mend it, name another one, "
-            "time='...', or say time=False where rows are evenly spaced and in order."
+            f"Column {named[0]!r} holds {frame[named[0]].dtype}, dates or numbers are wanted: mend it, name another "
+            "one, time='...', or say time=False where rows are evenly spaced and in order."
         )
     listed = ", ".join(map(repr, (dated or frame.columns)[:12]))
     what = (
