@@ -42,8 +42,8 @@ def _shared(one: str, many: str) -> tuple[dict[str, str], dict[str, str]]:
         "Told apart (C2ST)": f"A classifier (gradient boosting) learns to tell made {many} from unseen ones. 50% means "
         "it can only guess; 100% that it always can.",
         "Nearest neighbours": f"Put real and made {many} in one heap. If nobody can tell them apart, the nearest other "
-        f"{one} of each is of its own kind half of the time. Well above 50%: they lie apart. Well below: made {many} "
-        "sit on top of real ones, as copies do.",
+        f"{one} of each is of its own kind half of the time. Well above 50%: they lie apart. Well below: they sit on "
+        "top of the other kind, as copies do. The value says how far from half, 0 is perfect.",
         "Precision and recall": f"Precision: how many made {many} look like something real. Recall: how many real "
         f"{many} the model could have made.",
         "Coverage and density": f"Whether all kinds of real {many} have made ones near them, and whether made {many} "
@@ -84,7 +84,7 @@ def _windows() -> dict[str, str]:
     return {
         **first,
         "Floor (the hollow mark)": "What a bad set scores: noise with the right mean and spread of each channel (a flat "
-        "line, where only the spread of values is asked for); for variety, one real window in ten, repeated; for "
+        "line, where only the spread of values is asked for; one drift in all channels, where that moves more unlike); for variety, one real window in ten, repeated; for "
         "privacy, a copy of the training windows.",
         "Window": "A stretch of a series: so many moments, one after the other, of all channels together.",
         "Autocorrelation": "How much a value says about the value some moments later: 1 all, 0 nothing, -1 the opposite.",

@@ -125,8 +125,7 @@ def evaluate_images(
         share = float(found.sets["made"].kept.mean())
         rows_found.append(judge.strictness("finite", "Finite images", share, 1.0,
                           f"{judge.percent(share)} of the made images are free of NaN and infinity."))  # fmt: skip
-    near, pictures = None, [_made(new.x, found)]
-    pictures.append(_real(real.x, found))
+    near, pictures = None, [_made(new.x, found), _real(real.x, found)]
     if train is not None:
         secret, near, pair = _privacy(found, rng, say)
         rows_found += secret
@@ -138,7 +137,7 @@ def evaluate_images(
     counts = {"train": len(found[source]) if train is not None else 0, "holdout": len(found["holdout"]),
               "made": len(found["made"]), "compared": len(new.x)}  # fmt: skip
     return Report(
-        words, share_it, reasons, tuple(_grouped(rows_found)), _glance(real, new, fresh), None, (), near, counts, seed,
+        words, share_it, reasons, tuple(judge.grouped(rows_found)), _glance(real, new, fresh), None, (), near, counts, seed,
         _about(about, found, see), tuple(found.notes), round(time.process_time() - started, 1), "images",
         pictures=tuple(pictures),
     )  # fmt: skip
@@ -194,8 +193,8 @@ def _fidelity(sides: dict[str, Side], see: Features, seed: int, rng: np.random.G
     """The classifier, distances of features and pixels, neighbours."""
     real, made, ceiling, wrong = (sides[name] for name in ("real", "made", "ceiling", "wrong"))
     say("a classifier looks for differences", 0.3)
-    tables = [_table(one) for one in (real, made, ceiling, wrong)]
-    rows = [neighbourhood.classifier(*tables, seed, IMAGES, SHUFFLED)]
+    tables = _table(real), _table(made), _table(ceiling), _table(wrong)
+    rows = [neighbourhood.classifier(tables, seed, IMAGES, SHUFFLED)[0]]
     say("distances", 0.55)
     name = title(see)
     kind = "FID" if "inception" in name.lower() else "Frechet distance"
@@ -296,17 +295,14 @@ def _privacy(found: Comparison, rng: np.random.Generator, say: Stages) -> tuple[
     items = memorisation.Vectors(vectors["train"], vectors["holdout"], vectors["made"])
     rows, near = memorisation.memorised(items, equal, IMAGES, say)
     places, partner = memorisation.closest(vectors["train"], vectors["made"][: memorisation.ATTACKED], PAIRS)
-    upper, lower = (
-        sheet.colours(x, found.bounds) for x in (sets["made"][places], sets["train"][partner])
-    )
+    upper, lower = (sheet.colours(x, found.bounds) for x in (sets["made"][places], sets["train"][partner]))
     height, width = upper.shape[1:3]
-    wide = 2 * sheet.across(height, width, PAIRS)
-    data = sheet.pairs(upper, lower, min(wide, PAIRS))
+    data = sheet.pairs(upper, lower, max(1, min(PAIRS, round(PAIRS / 2 * height / width))))
     note = (
         f"The {len(places)} made images that are nearest to a training image (upper rows), each above that image. Alike "
         "is normal where real images resemble each other; the same image is a copy."
     )
-    return rows, near, Picture("Made, and the nearest training image below", note, "nearest", data)
+    return rows, near, Picture("Made, and the nearest training image below", note, "nearest", data, True)
 
 
 def _made(x: Array, found: Comparison) -> Picture:
@@ -319,12 +315,6 @@ def _real(x: Array, found: Comparison) -> Picture:
     some = sheet.colours(x[:SHOWN], found.bounds)
     note = f"{len(some)} unseen real images, drawn at random."
     return Picture("Real", note, "real", sheet.grid(some, sheet.across(*some.shape[1:3], len(some))))
-
-
-def _grouped(rows: list[Row]) -> list[Row]:
-    """By the order in which questions are asked."""
-    order = ("true", "varied", "valid", "private")
-    return sorted(rows, key=lambda row: order.index(row.group))
 
 
 def _about(about: Mapping[str, Any] | None, found: Comparison, see: Features) -> dict[str, str]:

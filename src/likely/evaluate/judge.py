@@ -9,7 +9,7 @@ table two halves of the *same* real rows differ too. Limits are conventions, all
     membership   good if the 95 % interval reaches down to .51, not beyond .58; bad if it stays above .55
     copies       good if no more than fresh rows' own rate is explained by chance; bad from 1 % more
     distance     of images and windows: good up to 3 % of the way from the ceiling to the floor, worth a look up to 15 %
-    images       nobody's images fool a classifier yet: told apart 75 % of the time is good, 95 % worth a look
+    images       and windows: hardly any fool a classifier yet; half of the way to certainty is good, 90 % worth a look
 
 An interval that is too wide to say is "look", never "good". Nothing here is a promise: the attack is simple, the
 hold-out rows are a sample, and what makes one person recognisable may be a column that no metric weighs enough.
@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from likely.evaluate.auroc import Z95, Area
 from likely.evaluate.card import Group, Row, Share, Verdict
@@ -28,7 +29,7 @@ from likely.evaluate.vocabulary import ROWS, Words
 
 SHUFFLED, COPIED = "columns shuffled independently", "a copy of the training rows"
 WIDE = 0.15  # an interval of the membership attack that is wider than this says too little
-TINY = 5e-6  # smaller is rounding
+TINY = 5e-5  # smaller is written as 0
 CAVEAT = "This is evidence, not proof: a stronger attack or an unusual row may still reveal something."
 
 
@@ -54,13 +55,13 @@ def within(value: float, good: float, look: float) -> Verdict:
     return "good" if value <= good else "look" if value <= look else "bad"
 
 
-def detection(
-    made: Area, ceiling: Area, floor: Area, words: Words = ROWS, limits: tuple[float, float] = (0.60, 0.75),
-    floor_is: str = SHUFFLED,
-) -> Row:  # fmt: skip
+def detection(made: Area, ceiling: Area, floor: Area, words: Words = ROWS, floor_is: str = SHUFFLED) -> Row:
     """How often a classifier tells a made row from a real one."""
     shift = max(0.0, ceiling.value - 0.5)  # hold-out rows that differ from the training rows are told apart too
-    verdict = within(made.value - shift, *limits)
+    if words is ROWS:
+        verdict = within(made.value - shift, 0.60, 0.75)
+    else:  # the share of the way to certainty
+        verdict = within((made.value - 0.5 - shift) / max(0.5 - shift, 0.01), 0.5, 0.9)
     sentence = (
         f"Shown one real and one made {words.one}, a classifier names the made one {percent(made.value)} of the time; "
         f"50% is guessing, which is perfect. Fresh real {words.many}: {percent(ceiling.value)}."
@@ -83,14 +84,15 @@ def similarity(
 
 
 def distance(
-    name: str, title: str, values: tuple[float, float, float], sentence: str, floor_is: str, error: float = 0.0
-) -> Row:
+    name: str, title: str, values: tuple[float, float, float], sentence: str, floor_is: str, error: float = 0.0,
+    limits: tuple[float, float] = (0.03, 0.15),
+) -> Row:  # fmt: skip
     """A distance, 0 = alike: `values` are made, ceiling, floor, and how much of the way to the floor was gone."""
     made, ceiling, floor = values
     far = floor - ceiling
     gone = (made - ceiling) / far if far > 0 else 0.0
     slack = Z95 * error / far if far > 0 else 0.0
-    verdict: Verdict = within(gone - slack, 0.03, 0.15) if far > 0 else "none"  # a floor that is no worse says nothing
+    verdict: Verdict = within(gone - slack, *limits) if far > 0 else "none"  # a floor that is no worse says nothing
     words = sentence
     for key, value in (("{made}", made), ("{ceiling}", ceiling), ("{floor}", floor)):
         words = words.replace(key, figure(value))
@@ -99,8 +101,9 @@ def distance(
 
 
 def figure(value: float) -> str:
-    """A number with three digits that tell, without an exponent where people read it."""
-    value = 0.0 if abs(value) < TINY else value
+    """A number with three digits that tell, at most four decimals, without an exponent where people read it."""
+    if abs(value) < 0.01:
+        return f"{value:.4f}".rstrip("0").rstrip(".") if abs(value) >= TINY else "0"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
@@ -207,9 +210,12 @@ def closeness(made: float, ceiling: float, floor: float, rows: int, words: Words
     return row("dcr", title, "private", *values, 0.5, interval, verdict, sentence, copied(words))
 
 
-def strictness(name: str, title: str, value: float, ceiling: float | None, sentence: str) -> Row:
+def strictness(
+    name: str, title: str, value: float, ceiling: float | None, sentence: str,
+    limits: tuple[float, float] = (0.005, 0.05),
+) -> Row:  # fmt: skip
     """Shares that should be 1 (or as good as the real rows): valid rows, known values, right types."""
-    verdict = within((ceiling if ceiling is not None else 1.0) - value, 0.005, 0.05)
+    verdict = within((ceiling if ceiling is not None else 1.0) - value, *limits)
     return row(name, title, "valid", value, ceiling, None, 1.0, None, verdict, sentence)
 
 
@@ -242,6 +248,17 @@ def answer(rows: Sequence[Row], words: Words = ROWS) -> tuple[str, Share, tuple[
 def caveat(words: Words) -> str:
     """What a yes does not mean."""
     return CAVEAT.replace("row", words.one)
+
+
+def grouped(rows: Iterable[Row]) -> list[Row]:
+    """By the order in which questions are asked."""
+    order = ("true", "varied", "valid", "private")
+    return sorted(rows, key=lambda row: order.index(row.group))
+
+
+def adding(row: Row, words: str) -> Row:
+    """The row with more to its sentence."""
+    return replace(row, sentence=row.sentence + words)
 
 
 def _worst(rows: Iterable[Row]) -> Verdict:

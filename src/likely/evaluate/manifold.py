@@ -56,9 +56,10 @@ class Neighbours(NamedTuple):
     real: float
     made: float
 
-    def error(self, n: int) -> float:
-        """Its standard error with n items a kind, as if all were independent."""
-        return 0.5 / math.sqrt(2 * n)
+    @property
+    def off(self) -> float:
+        """How far both kinds are from .5, on average: 0 perfect, .5 the worst."""
+        return (abs(self.real - 0.5) + abs(self.made - 0.5)) / 2
 
 
 def neighbours(real: Features, made: Features) -> Neighbours:

@@ -10,12 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from likely.evaluate import judge
-from likely.evaluate.auroc import Z95
-from likely.evaluate.card import Row, Verdict
+from likely.evaluate.card import Row
 from likely.evaluate.columns import Rows
-from likely.evaluate.detection import classifier_test
+from likely.evaluate.detection import told
 from likely.evaluate.distance import Features
-from likely.evaluate.manifold import manifold, neighbours, unit
+from likely.evaluate.manifold import Neighbours, manifold, neighbours, unit
 from likely.evaluate.vocabulary import Words
 
 CLASSIFIED = 2_000  # items a side that the classifier learns from: boosting costs most of a card's time
@@ -43,7 +42,7 @@ def near(sides: Sides, words: Words) -> list[Row]:
     worst = manifold(real, repeated)
     many, one = words.many, words.one
     return [
-        _test(tests[0].accuracy, tests[1].accuracy, tests[2].accuracy, tests[0].error(len(real)), words, sides.wrong_is),
+        _test(tests[0], tests[1], tests[2], words, sides.wrong_is),
         judge.similarity("precision", "Precision", "true", (value.precision, best.precision, low.precision),
                          f"{{made}} of the made {many} lie where real {many} are; of fresh real {many}, {{ceiling}}.",
                          (0.05, 0.15), sides.wrong_is),
@@ -57,25 +56,27 @@ def near(sides: Sides, words: Words) -> list[Row]:
     ]  # fmt: skip
 
 
-def _test(value: float, ceiling: float, floor: float, error: float, words: Words, floor_is: str) -> Row:
-    """The nearest-neighbour test: off .5 to either side is wrong."""
-    off = abs(value - 0.5) - abs(ceiling - 0.5) - Z95 * error
-    verdict: Verdict = judge.within(off, 0.10, 0.30)
-    end = f" Below 50% made {words.many} sit on top of real ones." if value + Z95 * error < 0.5 else ""
+def _test(made: Neighbours, ceiling: Neighbours, floor: Neighbours, words: Words, floor_is: str) -> Row:
+    """The nearest-neighbour test. Each kind on its own: noise is nearer to real items than to itself, and real items to
+    real ones, so that over both together it would pass."""
     sentence = (
-        f"The nearest neighbour of {judge.percent(value)} of the {words.many} is of its own kind, real or made; 50% is "
-        f"perfect, fresh real {words.many} {judge.percent(ceiling)}.{end}"
+        f"The nearest neighbour of {judge.percent(made.real)} of the real {words.many} is real, of "
+        f"{judge.percent(made.made)} of the made ones made; 50% each is perfect. So they are {{made}} off (fresh real "
+        f"{words.many} {{ceiling}}, 0.5 is the worst)."
     )
-    interval = max(0.0, value - Z95 * error), min(1.0, value + Z95 * error)
-    values = value, ceiling, floor
-    return judge.row("neighbours", "Nearest neighbours", "true", *values, 0.5, interval, verdict, sentence, floor_is)
+    values = made.off, ceiling.off, floor.off
+    return judge.distance("neighbours", "Nearest neighbours", values, sentence, floor_is, limits=(0.25, 0.6))
 
 
-def classifier(real: Rows, made: Rows, ceiling: Rows, wrong: Rows, seed: int, words: Words, wrong_is: str) -> Row:
-    """How well boosting tells made items from real ones by a table of what can be said of each."""
-    tables = [one.take(slice(0, CLASSIFIED)) for one in (made, ceiling, wrong)]
-    areas = [classifier_test(real.take(slice(0, CLASSIFIED)), one, seed) for one in tables]
-    return judge.detection(areas[0], areas[1], areas[2], words, (0.75, 0.95), wrong_is)
+def classifier(
+    tables: tuple[Rows, Rows, Rows, Rows], seed: int, words: Words, wrong_is: str
+) -> tuple[Row, tuple[float, float, float]]:
+    """How well boosting tells made items from real ones by what can be said of each: `tables` of real, made, ceiling and
+    wrong items. Also the share it is right of, made, ceiling and wrong."""
+    real, *others = (one.take(slice(0, CLASSIFIED)) for one in tables)
+    made, ceiling, wrong = (told(real, one, seed) for one in others)
+    row = judge.detection(made.area, ceiling.area, wrong.area, words, wrong_is)
+    return row, (made.accuracy, ceiling.accuracy, wrong.accuracy)
 
 
 def distinct(made: np.ndarray, ceiling: np.ndarray, repeated: np.ndarray, words: Words, floor_is: str) -> Row:

@@ -47,8 +47,8 @@ def tiles(words: Words) -> tuple[Tile, ...]:
     )  # fmt: skip
 
 
-def html(card: Card, pictures: Sequence[Picture] = ()) -> str:
-    """The whole page."""
+def html(card: Card, pictures: Sequence[Picture] = (), hint: str = "") -> str:
+    """The whole page; `hint` says which pictures it does not show."""
     folder = files("likely.evaluate") / "templates"
     model = card.about.get("model")
     words = WORDS[card.kind]
@@ -60,7 +60,7 @@ def html(card: Card, pictures: Sequence[Picture] = ()) -> str:
         answer=escape(card.answer),
         tiles="\n".join(_tile(card, *tile) for tile in tiles(words)),
         reasons=_reasons(card),
-        pictures=_pictures(pictures),
+        pictures=_pictures(pictures, hint),
         many=words.many,
         bad=words.bad_note,
         figures=_figures(card),
@@ -97,16 +97,17 @@ def _reasons(card: Card) -> str:
     return f'<section class="reasons"><h3>What speaks against it</h3><ul>{shown}</ul></section>'
 
 
-def _pictures(pictures: Sequence[Picture]) -> str:
+def _pictures(pictures: Sequence[Picture], hint: str) -> str:
     """What the items look like."""
     if not pictures:
         return ""
     shown = "".join(
-        f'<figure class="sheet"><figcaption>{escape(one.title)}</figcaption>{_picture(one)}'
+        f'<figure class="sheet{" broad" if one.broad else ""}"><figcaption>{escape(one.title)}</figcaption>{_picture(one)}'
         f'<p class="small">{escape(one.note)}</p></figure>'
         for one in pictures
     )
-    return f'<section><h2>What they look like</h2><div class="sheets">{shown}</div></section>'
+    note = f'<p class="note">{escape(hint)}</p>' if hint else ""
+    return f'<section><h2>What they look like</h2>{note}<div class="sheets">{shown}</div></section>'
 
 
 def _picture(one: Picture) -> str:

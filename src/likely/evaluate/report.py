@@ -69,7 +69,14 @@ class Report(Card):
         """
         if show not in SHOWN:
             raise OptionError(f"show is {show!r}; a page shows {', '.join(map(repr, SHOWN))}.")
-        text = page.html(self, permitted(self.pictures, show))
+        shown = permitted(self.pictures, show)
+        many = WORDS[self.kind].many
+        hidden = {one.show for one in self.pictures} - {one.show for one in shown}
+        hint = ""
+        if hidden:
+            hint = f"Real {many} are" if "real" in hidden else f"Training {many} are"
+            hint += ' left out of a page that may be passed on; to_html(path, show="nearest") shows them.'
+        text = page.html(self, shown, hint)
         if path is not None:
             _write(Path(path), text)
         return text

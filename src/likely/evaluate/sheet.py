@@ -33,6 +33,7 @@ class Picture:
     note: str
     show: Show
     data: bytes | str
+    broad: bool = False  # as wide as the page
 
 
 def permitted(pictures: tuple[Picture, ...], show: Show) -> list[Picture]:
@@ -55,15 +56,17 @@ def colours(images: Array, bounds: tuple[float, float]) -> Bytes:
 
 
 def sheet(rows: list[Bytes]) -> bytes:
-    """Rows of images, each (N, H, W, 4), all of one size, the gaps transparent -> PNG."""
-    height, width = rows[0].shape[1:3]
-    gap = max(1, min(height, width) // 10)
+    """Rows of images, each (N, H, W, 4), those of one row of one height, the gaps transparent -> PNG."""
+    width = rows[0].shape[2]
+    gap = max(1, min(rows[0].shape[1:3]) // 10)
     across = max(len(row) for row in rows)
-    out = np.zeros((len(rows) * (height + gap) - gap, across * (width + gap) - gap, 4), np.uint8)
-    for i, row in enumerate(rows):
+    out = np.zeros((sum(row.shape[1] + gap for row in rows) - gap, across * (width + gap) - gap, 4), np.uint8)
+    top = 0
+    for row in rows:
         for j, image in enumerate(row):
-            top, left = i * (height + gap), j * (width + gap)
-            out[top : top + height, left : left + width] = image
+            left = j * (width + gap)
+            out[top : top + len(image), left : left + width] = image
+        top += row.shape[1] + gap
     return png(out)
 
 
@@ -74,13 +77,11 @@ def grid(images: Bytes, across: int) -> bytes:
 
 def pairs(upper: Bytes, lower: Bytes, across: int) -> bytes:
     """Each image (N, H, W, 4) above its partner, in double rows -> PNG."""
-    blank = np.zeros((0, *upper.shape[1:]), np.uint8)
-    rows = []
+    blank = np.zeros((len(upper[:across]), max(1, upper.shape[1] // 3), *upper.shape[2:]), np.uint8)
+    parts: list[Bytes] = []
     for i in range(0, len(upper), across):
-        rows += [upper[i : i + across], lower[i : i + across]]
-        if i + across < len(upper):
-            rows.append(blank)
-    return sheet(rows)
+        parts += [upper[i : i + across], lower[i : i + across], blank]
+    return sheet(parts[:-1])
 
 
 def png(x: Bytes) -> bytes:
