@@ -107,7 +107,8 @@ class Flow(Family[Reals]):
 
     accepts: ClassVar[type] = Reals
     Config: ClassVar[type] = FlowConfig
-    regimen: ClassVar[Training] = Training(batch=128, steps=6000, rate=2e-3, decay=0.01, ema=0.999)
+    # A new flow is the best Gaussian: at first it gets worse before it gets better, so that patience is long.
+    regimen: ClassVar[Training] = Training(batch=128, steps=6000, rate=2e-3, decay=0.01, ema=0.999, patience=25)
     ready: Tensor
 
     def __init__(self, space: Reals, given: Space | None = None, config: FlowConfig | None = None) -> None:
