@@ -96,8 +96,8 @@ def _read(sets: Mapping[str, Any], noun: str, dims: tuple[int, int], wanted: str
         if not fine.all():
             if fine.sum() < LEAST:
                 raise DataError(
-                    f"All but {int(fine.sum())} of the {name} {noun}s hold a NaN or an infinity, and {LEAST} without are "
-                    "needed: fill the holes first."
+                    f"All but {int(fine.sum())} of the {name} {noun}s hold a NaN or an infinity, and {LEAST} without "
+                    "are needed: fill the holes first."
                 )
             notes.append(f"{int((~fine).sum()):,} of the {name} {noun}s hold a NaN or an infinity and were left out.")
             x = x[fine]
@@ -123,7 +123,8 @@ def _bounds(real: list[Array]) -> tuple[float, float]:
 
 
 def scaled(x: Array, bounds: tuple[float, float], most: int | None = None) -> NDArray[np.float32]:
-    """Images (N, H, W, C) as float32 in [-1, 1]; averaged down by a whole factor until no side is longer than `most`."""
+    """Images (N, H, W, C) as float32 in [-1, 1]; averaged down by a whole factor until no side is longer than
+    `most`."""
     low, high = bounds
     n, height, width, channels = x.shape
     factor = 1 if most is None else max(1, math.ceil(max(height, width) / most))

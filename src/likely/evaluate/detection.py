@@ -41,8 +41,8 @@ def one_thread() -> threadpool_limits:
 
 
 class Told(NamedTuple):
-    """How well made rows are told from real ones: AUROC, .5 = impossible (the error is DeLong's over the pooled folds), and
-    the share of rows of which the classifier says rightly what they are."""
+    """How well made rows are told from real ones: AUROC, .5 = impossible (the error is DeLong's over the pooled
+    folds), and the share of rows of which the classifier says rightly what they are."""
 
     area: Area
     accuracy: float

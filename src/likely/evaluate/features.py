@@ -9,9 +9,9 @@ a small convolutional network learns from a part of the real *training* images, 
     autoencoder   to draw an image again from 64 numbers, where turns cannot be told (textures, discs)
 
 Its features are 64 numbers before the last layer and the mean activity of every channel below, which sees grain and
-blur that a classifier is free to ignore; each in units of its spread over the images learned from. The weights are fixed
-by the images and the seed, and named by the first digits of their SHA-256: equal names, comparable numbers. Learning uses
-one thread, since sums in another order would be another network.
+blur that a classifier is free to ignore; each in units of its spread over the images learned from. The weights are
+fixed by the images and the seed, and named by the first digits of their SHA-256: equal names, comparable numbers.
+Learning uses one thread, since sums in another order would be another network.
 
 Any other function from images to vectors will do as well: `evaluate_images(..., features=f)`.
 
@@ -32,7 +32,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from likely.errors import DataError
+from likely.errors import DataError, Mismatch
 from likely.evaluate.arrays import SIDE, Array, pooled, scaled
 from likely.evaluate.columns import Floats
 
@@ -57,6 +57,7 @@ class FeatureNet:
 
     def __init__(self, body: Body, bounds: tuple[float, float], name: str, classes: Array, accuracy: float | None):
         self.body, self.bounds, self.name, self.classes, self.accuracy = body.eval(), bounds, name, classes, accuracy
+        self.shape = body.shape
         self.digest = _digest(body)
 
     @property
@@ -76,6 +77,12 @@ class FeatureNet:
     @torch.no_grad()
     def _run(self, images: Array, do: Callable[[Tensor], Tensor]) -> Floats:
         out = []
+        small = scaled(images[:1], self.bounds, SIDE).shape[1:]
+        if (small[2], *small[:2]) != self.shape:
+            raise Mismatch(
+                f"This network learned from images of {self.shape[1]} x {self.shape[2]} and {self.shape[0]} channels "
+                f"(averaged down to {SIDE} at most); these are {small[0]} x {small[1]} and {small[2]}."
+            )
         with one_thread():
             for start in range(0, len(images), CHUNK):
                 x = scaled(images[start : start + CHUNK], self.bounds, SIDE)
@@ -91,6 +98,7 @@ class Body(nn.Module):
 
     def __init__(self, shape: tuple[int, int, int], out: int) -> None:
         super().__init__()
+        self.shape = shape
         channels, height, width = shape
         self.levels = nn.ModuleList()
         wide = 16
@@ -164,7 +172,7 @@ def _learn(
         body.eval()
         with torch.no_grad():
             right = _task(body, x[kept], name, None if target is None else target[kept])[1] if len(kept) else None
-            seen = torch.cat([body.see(part)[0] for part in x.split(CHUNK)]).double()
+            seen = torch.cat([body.see(x[i : i + CHUNK])[0] for i in range(0, len(x), CHUNK)]).double()
             body.mean.copy_(seen.mean(0))
             spread = seen.std(0) if len(seen) > 1 else torch.ones_like(seen[0])
             body.spread.copy_(torch.where(spread > 1e-4, spread, 1.0))
@@ -199,7 +207,8 @@ def turned(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class Pixels:
-    """The pixels themselves in [-1, 1], averaged down to 1,024 numbers where there are more: cheap, without learning."""
+    """The pixels themselves in [-1, 1], averaged down to 1,024 numbers where there are more: cheap, without
+    learning."""
 
     name = "pixels"
     label = "pixels"

@@ -13,8 +13,8 @@ is that of the features. A number says nothing without the rows, the features an
 In the features of the Inception network it is called FID, and only there.
 
 tr (S S')^(1/2) is the sum of the singular values of S^(1/2) S'^(1/2), whose roots come from a symmetric
-eigen-decomposition. Nothing has to be inverted, nothing turns complex, and no square root is taken of rounding errors, so
-covariances may lack rank. With more features than rows, both clouds are first turned into the space they span.
+eigen-decomposition. Nothing has to be inverted, nothing turns complex, and no square root is taken of rounding errors,
+so covariances may lack rank. With more features than rows, both clouds are first turned into the space they span.
 
 Shape letters: N, M rows, F features.
 """

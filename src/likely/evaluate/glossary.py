@@ -68,8 +68,8 @@ def _images() -> dict[str, str]:
         "that each pixel is right on its own; for variety, one real image in ten, repeated; for privacy, a copy of the "
         "training images.",
         "Features": "What is compared is not the pixels but what a small network sees in them. It learned from real "
-        "images only; the letters behind its name are a fingerprint of its weights, so that equal names mean comparable "
-        "numbers.",
+        "images only; the letters behind its name are a fingerprint of its weights, so that equal names mean "
+        "comparable numbers.",
         "Frechet distance": "How far apart the two clouds of features are, by their middle and spread. 0 is alike. It "
         "has no unit and depends on the features and the number of images: compare it with the real images beside it, "
         "never with a number from elsewhere. In the features of the Inception network it is called FID.",
@@ -83,11 +83,12 @@ def _windows() -> dict[str, str]:
     first, last = _shared("window", "windows")
     return {
         **first,
-        "Floor (the hollow mark)": "What a bad set scores: noise with the right mean and spread of each channel (a flat "
-        "line, where only the spread of values is asked for; one drift in all channels, where that moves more unlike); for variety, one real window in ten, repeated; for "
-        "privacy, a copy of the training windows.",
+        "Floor (the hollow mark)": "What a bad set scores: noise with the right mean and spread of each channel (a "
+        "flat line, where only the spread of values is asked for; one drift in all channels, where that moves more "
+        "unlike); for variety, one real window in ten, repeated; for privacy, a copy of the training windows.",
         "Window": "A stretch of a series: so many moments, one after the other, of all channels together.",
-        "Autocorrelation": "How much a value says about the value some moments later: 1 all, 0 nothing, -1 the opposite.",
+        "Autocorrelation": "How much a value says about the value some moments later: 1 all, 0 nothing, -1 the "
+        "opposite.",
         "Spectrum": "How much of a channel's movement is slow and how much is quick: its power by frequency.",
         "Discriminative score": "How often a classifier is right in telling made from real windows, beyond the half it "
         "would get by guessing: 0 is perfect, .5 the worst.",

@@ -8,8 +8,8 @@ before it:
     floor     real images whose pixels were shuffled between images; for variety, one real image in ten, repeated
 
 For privacy the ceiling is what unseen images score in the place of the made ones, and the floor a copy of the training
-images. Images are compared by what a small network sees in them (`features.py`). It learns from one half of the training
-images and the ceiling comes from the other half: a network sees the very images it learned from as no others.
+images. Images are compared by what a small network sees in them (`features.py`). It learns from one half of the
+training images and the ceiling comes from the other half: a network sees the very images it learned from as no others.
 
 Cost: at most `rows` images of each kind are used (5,000), drawn by the seed; the network learns from 5,000 at most.
 5,000 images of 28 x 28 take about a minute of CPU time, most of it in the two classifiers; 600 of 8 x 8 a few seconds.
@@ -61,8 +61,8 @@ SHOWN, PAIRS = 64, 24  # images on a contact sheet, and beside their nearest tra
 
 @dataclass(frozen=True)
 class Side:
-    """One set of N images: `x` (N, H, W, C) as given, what the network sees `f` (N, F), `small` (N, H, W, C) in [-1, 1],
-    `labels` (N,) if known."""
+    """One set of N images: `x` (N, H, W, C) as given, what the network sees `f` (N, F), `small` (N, H, W, C) in [-1,
+    1], `labels` (N,) if known."""
 
     x: Array
     f: Floats
@@ -111,7 +111,7 @@ def evaluate_images(
     see = _eye(features, found[source], kinds.get(source), places["learn"], found.bounds, seed)
     say("features", 0.20)
     sides = _sides(found, kinds, places, see, source, rng)
-    real, new, fresh, wrong = (sides[name] for name in ("real", "made", "ceiling", "wrong"))
+    real, new, fresh = (sides[name] for name in ("real", "made", "ceiling"))
 
     rows_found = _fidelity(sides, see, seed, rng, say)
     if "made" in kinds:
@@ -134,11 +134,11 @@ def evaluate_images(
         rows_found.append(judge.missing_row("membership", "Membership attack", "private", NO_TRAIN))
     words, share_it, reasons = judge.answer(rows_found, IMAGES)
     say("done", 1.0)
-    counts = {"train": len(found[source]) if train is not None else 0, "holdout": len(found["holdout"]),
-              "made": len(found["made"]), "compared": len(new.x)}  # fmt: skip
+    counts = {name: len(found[name]) if name in found.sets else 0 for name in ("train", "holdout", "made")}
+    counts["compared"] = len(new.x)
     return Report(
-        words, share_it, reasons, tuple(judge.grouped(rows_found)), _glance(real, new, fresh), None, (), near, counts, seed,
-        _about(about, found, see), tuple(found.notes), round(time.process_time() - started, 1), "images",
+        words, share_it, reasons, tuple(judge.grouped(rows_found)), _glance(real, new, fresh), None, (), near, counts,
+        seed, _about(about, found, see), tuple(found.notes), round(time.process_time() - started, 1), "images",
         pictures=tuple(pictures),
     )  # fmt: skip
 
@@ -200,8 +200,8 @@ def _fidelity(sides: dict[str, Side], see: Features, seed: int, rng: np.random.G
     kind = "FID" if "inception" in name.lower() else "Frechet distance"
     value, best, low = (frechet(real.f, one.f) for one in (made, ceiling, wrong))
     rows.append(judge.distance("frechet", f"{kind} ({name})", (value, best, low),
-                "By what the features see, made images are {made} away from unseen real ones; fresh real images {ceiling}, "
-                "images with shuffled pixels {floor}.", SHUFFLED))  # fmt: skip
+                "By what the features see, made images are {made} away from unseen real ones; fresh real images "
+                "{ceiling}, images with shuffled pixels {floor}.", SHUFFLED))  # fmt: skip
     seeds = int(rng.integers(2**31))
     gaps = [kernel(real.f, one.f, np.random.default_rng(seeds)) for one in (made, ceiling, wrong)]
     rows.append(judge.distance("kernel", "Kernel distance (KID)" if kind == "FID" else f"Kernel distance ({name})",
@@ -256,8 +256,8 @@ def _classes(see: FeatureNet, real: Array, made: Array, ceiling: Array) -> Row:
     value, best = (1 - float(np.abs(one - shares[0]).sum()) / 2 for one in shares[1:])
     least = see.classes[int((shares[1] / np.maximum(shares[0], 1e-9)).argmin())]
     sentence = (
-        f"As the network tells them, the shares of the {len(see.classes)} kinds are {{made}} right; of fresh real images "
-        f"{{ceiling}}. Most wanting: {str(least)[:40]!r}."
+        f"As the network tells them, the shares of the {len(see.classes)} kinds are {{made}} right; of fresh real "
+        f"images {{ceiling}}. Most wanting: {str(least)[:40]!r}."
     )
     values = value, best, float(shares[0].max())
     return judge.similarity("kinds", "Shares of the kinds", "varied", values, sentence, (0.05, 0.15), ONE_KIND)
@@ -285,7 +285,8 @@ def _utility(sides: dict[str, Side], bounds: tuple[float, float], seed: int, say
 
 
 def _privacy(found: Comparison, rng: np.random.Generator, say: Stages) -> tuple[list[Row], Any, Picture]:
-    """The rows of memorisation, the picture of distances, made images beside the training images they are nearest to."""
+    """The rows of memorisation, the picture of distances, made images beside the training images they are nearest
+    to."""
     say("copies", 0.76)
     sets = {}
     for name, most in (("train", memorisation.HELD), ("holdout", memorisation.ATTACKED), ("made", memorisation.HELD)):
@@ -299,8 +300,8 @@ def _privacy(found: Comparison, rng: np.random.Generator, say: Stages) -> tuple[
     height, width = upper.shape[1:3]
     data = sheet.pairs(upper, lower, max(1, min(PAIRS, round(PAIRS / 2 * height / width))))
     note = (
-        f"The {len(places)} made images that are nearest to a training image (upper rows), each above that image. Alike "
-        "is normal where real images resemble each other; the same image is a copy."
+        f"The {len(places)} made images that are nearest to a training image (upper rows), each above that image. "
+        "Alike is normal where real images resemble each other; the same image is a copy."
     )
     return rows, near, Picture("Made, and the nearest training image below", note, "nearest", data, True)
 
@@ -308,13 +309,13 @@ def _privacy(found: Comparison, rng: np.random.Generator, say: Stages) -> tuple[
 def _made(x: Array, found: Comparison) -> Picture:
     some = sheet.colours(x[:SHOWN], found.bounds)
     note = f"{len(some)} made images, drawn at random: none was picked by hand."
-    return Picture("Made", note, "made", sheet.grid(some, sheet.across(*some.shape[1:3], len(some))))
+    return Picture("Made", note, "made", sheet.grid(some))
 
 
 def _real(x: Array, found: Comparison) -> Picture:
     some = sheet.colours(x[:SHOWN], found.bounds)
     note = f"{len(some)} unseen real images, drawn at random."
-    return Picture("Real", note, "real", sheet.grid(some, sheet.across(*some.shape[1:3], len(some))))
+    return Picture("Real", note, "real", sheet.grid(some))
 
 
 def _about(about: Mapping[str, Any] | None, found: Comparison, see: Features) -> dict[str, str]:

@@ -121,7 +121,7 @@ def usefulness(made: Utility, floor: float) -> Row:
                 made.interval, verdict, sentence)  # fmt: skip
 
 
-def teaching(  # noqa: PLR0913
+def teaching(
     name: str, title: str, made: float, real: float, floor: float, tested: int, words: Words, floor_is: str
 ) -> Row:
     """Accuracy on real items of a classifier that learned from made ones, beside one that learned from real ones."""
@@ -188,8 +188,8 @@ def membership(made: Area, ceiling: Area, floor: float, words: Words = ROWS) -> 
     )
     sentence = (
         f"Given two real {words.many}, one of them in the training {'table' if words is ROWS else 'set'}, an attacker "
-        f"who looks for the nearest made {words.one} names the right one {percent(made.value)} of the time (95% interval {percent(low)} to {percent(high)}); "
-        f"50% is blind guessing.{end}"
+        f"who looks for the nearest made {words.one} names the right one {percent(made.value)} of the time (95% "
+        f"interval {percent(low)} to {percent(high)}); 50% is blind guessing.{end}"
     )
     values = made.value, ceiling.value, floor
     floor_is = copied(words)
@@ -229,7 +229,8 @@ def answer(rows: Sequence[Row], words: Words = ROWS) -> tuple[str, Share, tuple[
     if bad:
         share, says = "no", f"No: the made {words.many} give training {words.many} away."
     elif not measured:
-        share, says = "not measured", f"Not measured: that needs the {words.many} learned from and {words.many} never seen."
+        many = words.many
+        share, says = "not measured", f"Not measured: that needs the {many} learned from and {many} never seen."
     elif look:
         share, says = "look first", "Look first: " + _list(look) + "."
     else:
@@ -237,7 +238,8 @@ def answer(rows: Sequence[Row], words: Words = ROWS) -> tuple[str, Share, tuple[
     faults = sorted((row for row in others if row.verdict in ("bad", "look")), key=lambda row: row.verdict != "bad")
     told = next((row.value for row in others if row.name == "c2st" and row.value is not None), None)
     proof = f" (told apart {percent(told, 0)} of the time; 50% is perfect)" if told is not None else ""
-    like = {"good": words.like, "look": words.close, "bad": words.unlike}[_worst(row for row in faults if row.group != "varied")]
+    true = _worst(row for row in faults if row.group != "varied")
+    like = {"good": words.like, "look": words.close, "bad": words.unlike}[true]
     varied = {"good": "", "look": ", and somewhat less varied", "bad": ", and less varied"}[
         _worst(row for row in faults if row.group == "varied")
     ]
@@ -274,6 +276,7 @@ def row(  # noqa: PLR0913
     name: str, title: str, group: Group, value: float | None, ceiling: float | None, floor: float | None, best: float,
     interval: tuple[float, float] | None, verdict: Verdict, sentence: str, floor_is: str = SHUFFLED,
 ) -> Row:  # fmt: skip
+    """A row, in the six digits of JSON."""
     low, high = interval if interval is not None else (None, None)
     # six digits, as in JSON: a card that comes back from a file reads the same to the last letter
     value, ceiling, floor, low, high = (None if x is None else round(x, 6) for x in (value, ceiling, floor, low, high))

@@ -1,9 +1,9 @@
 """Does it hand out what it learned? Copies and near copies of images and windows, and who was learned from.
 
-The questions and the arithmetic are those of tables (`privacy.py`): never "is a made item close to a training item", for
-real items are, too, but "is it closer than an item the model never saw". Here items are vectors of plain values (pixels
-averaged down, moments of a window), not what a network sees in them: a network that learned from training items sees
-those items differently from all others, made ones included, and would cry wolf or sleep.
+The questions and the arithmetic are those of tables (`privacy.py`): never "is a made item close to a training item",
+for real items are, too, but "is it closer than an item the model never saw". Here items are vectors of plain values
+(pixels averaged down, moments of a window), not what a network sees in them: a network that learned from training
+items sees those items differently from all others, made ones included, and would cry wolf or sleep.
 
 Shape letters: T training items, H hold-out items, M made items, F numbers of a vector.
 """
@@ -25,6 +25,7 @@ from likely.evaluate.manifold import unit
 from likely.evaluate.vocabulary import Words
 
 ATTACKED = 5_000  # training and hold-out items that an attacker is asked about
+FINE = 65_536  # floats are compared to so many parts of 1
 HELD = 10_000  # made items in the attacker's hands, and training items that distances are measured to
 
 
@@ -64,12 +65,13 @@ def copies(train: Array, fresh: Array, made: Array) -> privacy.Rate:
 
 
 def keys(x: Array) -> NDArray[np.uint64]:
-    """(N,) equal for items that are equal; floats are compared to one part in 65,536 of 1, whatever their precision."""
-    if x.dtype.kind == "f":
-        x = np.round(x.astype(np.float64) * 65_536).astype(np.int64)
-    x = np.ascontiguousarray(x)
-    found = [int.from_bytes(hashlib.blake2b(one.tobytes(), digest_size=8).digest(), "little") for one in x]
-    return np.array(found, np.uint64)
+    """(N,) equal for items that are equal; floats are compared to 1/65,536, whatever their precision."""
+    found = np.empty(len(x), np.uint64)
+    for i, one in enumerate(x):
+        if x.dtype.kind == "f":
+            one = np.round(one.astype(np.float64) * FINE) + 0.0  # no -0
+        found[i] = int.from_bytes(hashlib.blake2b(one.tobytes(), digest_size=8).digest(), "little")
+    return found
 
 
 def closest(train: Features, made: Features, most: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

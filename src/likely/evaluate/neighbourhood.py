@@ -47,11 +47,12 @@ def near(sides: Sides, words: Words) -> list[Row]:
                          f"{{made}} of the made {many} lie where real {many} are; of fresh real {many}, {{ceiling}}.",
                          (0.05, 0.15), sides.wrong_is),
         judge.similarity("recall", "Recall", "varied", (value.recall, best.recall, worst.recall),
-                         f"{{made}} of the real {many} lie where made {many} are; among fresh real {many}, {{ceiling}}.",
+                         f"{{made}} of the real {many} lie where made {many} are; among fresh real {many}, "
+                         f"{{ceiling}}.",
                          (0.10, 0.30), sides.repeated_is),
         judge.similarity("coverage", "Coverage", "varied", (value.coverage, best.coverage, worst.coverage),
-                         f"{{made}} of the real {many} have a made {one} in their neighbourhood; fresh real {many} reach "
-                         "{ceiling}.", (0.05, 0.15), sides.repeated_is),
+                         f"{{made}} of the real {many} have a made {one} in their neighbourhood; fresh real {many} "
+                         "reach {ceiling}.", (0.05, 0.15), sides.repeated_is),
         judge.density(value.density, best.density, low.density, words, sides.wrong_is),
     ]  # fmt: skip
 
@@ -71,8 +72,8 @@ def _test(made: Neighbours, ceiling: Neighbours, floor: Neighbours, words: Words
 def classifier(
     tables: tuple[Rows, Rows, Rows, Rows], seed: int, words: Words, wrong_is: str
 ) -> tuple[Row, tuple[float, float, float]]:
-    """How well boosting tells made items from real ones by what can be said of each: `tables` of real, made, ceiling and
-    wrong items. Also the share it is right of, made, ceiling and wrong."""
+    """How well boosting tells made items from real ones by what can be said of each: `tables` of real, made, ceiling
+    and wrong items. Also the share it is right of, made, ceiling and wrong."""
     real, *others = (one.take(slice(0, CLASSIFIED)) for one in tables)
     made, ceiling, wrong = (told(real, one, seed) for one in others)
     row = judge.detection(made.area, ceiling.area, wrong.area, words, wrong_is)

@@ -78,7 +78,8 @@ def _tile(card: Card, ask: str, groups: tuple[Group, ...], says: dict[Verdict, s
     rows = [row for row in card.rows if row.group in groups]
     why = [row for row in rows if row.verdict == verdict and row.value is not None]
     why.sort(key=lambda row: row.name != FIRST[ask])
-    text = why[0].sentence if why else f"The {WORDS[card.kind].many} learned from are needed for this." if ask == "Private?" else ""
+    needed = f"The {WORDS[card.kind].many} learned from are needed for this." if ask == "Private?" else ""
+    text = why[0].sentence if why else needed
     return (
         f'<div class="tile {verdict}"><p class="ask">{_lamp(verdict)}{ask}</p><p class="say">{says[verdict]}</p>'
         f'<p class="why">{escape(text)}</p></div>'
@@ -102,8 +103,8 @@ def _pictures(pictures: Sequence[Picture], hint: str) -> str:
     if not pictures:
         return ""
     shown = "".join(
-        f'<figure class="sheet{" broad" if one.broad else ""}"><figcaption>{escape(one.title)}</figcaption>{_picture(one)}'
-        f'<p class="small">{escape(one.note)}</p></figure>'
+        f'<figure class="sheet{" broad" if one.broad else ""}"><figcaption>{escape(one.title)}</figcaption>'
+        f'{_picture(one)}<p class="small">{escape(one.note)}</p></figure>'
         for one in pictures
     )
     note = f'<p class="note">{escape(hint)}</p>' if hint else ""
@@ -245,9 +246,9 @@ def _privacy(card: Card) -> str:
     many, one = words.many, words.one
     return (
         f"<section><h2>How close to the training {many}?</h2>"
-        f'<p class="note">Real {many} resemble each other, so some made {many} are bound to be close to a training {one}. '
-        f"The question is whether they are closer than real {many} that the model never saw. Here the line should follow "
-        f"the grey; a line that piles up at the left gives training {many} away.</p>"
+        f'<p class="note">Real {many} resemble each other, so some made {many} are bound to be close to a training '
+        f"{one}. The question is whether they are closer than real {many} that the model never saw. Here the line "
+        f"should follow the grey; a line that piles up at the left gives training {many} away.</p>"
         f'{_key(words, "unseen real")}<figure class="plot">{plot.distances(card.near, one)}</figure></section>'
     )
 

@@ -82,7 +82,8 @@ class Report(Card):
         return text
 
     def save(self, path: str | Path, *, show: Show = "made") -> None:
-        """A page (.html; for `show` see `to_html`) or figures (.json), by the ending. Raises OptionError for another one, StorageError."""
+        """A page (.html; for `show` see `to_html`) or figures (.json), by the ending. Raises OptionError for another
+        one, StorageError."""
         path = Path(path)
         if path.suffix.lower() in (".html", ".htm"):
             self.to_html(path, show=show)

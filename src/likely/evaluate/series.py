@@ -6,14 +6,14 @@ before it:
     value     the made windows
     ceiling   real training windows: what a perfect sampler would score, sampling noise included
     floor     noise: independent normal values with each channel's mean and spread. Where only the spread of values is
-              asked for, a flat line; for the ways of moving, one random walk in all channels, if that is further off; for
-              variety, one real window in ten, repeated
+              asked for, a flat line; for the ways of moving, one random walk in all channels, if that is further off;
+              for variety, one real window in ten, repeated
 
 For privacy the ceiling is what unseen windows score in the place of the made ones, and the floor a copy of the training
 windows. Windows that overlap share values: the hold-out must be later, or other machines, not the gaps in between.
 
-Cost: at most `rows` windows of each kind are used (5,000), drawn by the seed. 2,000 windows of 24 moments and 5 channels
-take about 10 CPU seconds, most of it in gradient boosting.
+Cost: at most `rows` windows of each kind are used (5,000), drawn by the seed. 2,000 windows of 24 moments and 5
+channels take about 10 CPU seconds, most of it in gradient boosting.
 
 Shape letters: N windows, T moments, C channels, F numbers of a vector.
 """
@@ -58,14 +58,15 @@ SHOWN = 16  # windows of a picture
 NOISE, FLAT, REPEATED = "noise of the same mean and spread", "a flat line", "one real window in ten, repeated"
 DRIFT = "one drift in all channels"
 COMMONEST = "always the commonest label"
+NO_LABELS = "the labels of training, hold-out and made windows are needed"
 NO_TRAIN = "the windows learned from are not at hand"
 TOLD = 0.02  # standard deviations that real windows must teach a forecast, or there is nothing to forecast
 
 
 @dataclass(frozen=True)
 class Sides:
-    """Windows (N, T, C) in units of the real ones: unseen real, made, real in their place, noise; `labels` (N,) by name,
-    where they are known."""
+    """Windows (N, T, C) in units of the real ones: unseen real, made, real in their place, noise; `labels` (N,) by
+    name, where they are known."""
 
     real: Floats
     made: Floats
@@ -94,8 +95,8 @@ def evaluate_series(
     train     the windows the model learned from, or None: then privacy is not measured
     holdout   real windows it never saw, which do not overlap those it learned from
     channels  their names, for the page
-    labels    `Labels(train, holdout, made)`, what kind each window is of: then it is also measured how well made windows
-              teach a classifier (train on made, test on real)
+    labels    `Labels(train, holdout, made)`, what kind each window is of: then it is also measured how well made
+              windows teach a classifier (train on made, test on real)
     about     what made the windows, in words, for the page
     rows      at most so many windows of each kind are looked at
 
@@ -124,13 +125,14 @@ def evaluate_series(
     if "made" in sides.labels:
         rows_found += _utility(sides, seed)
     say("neighbours", 0.6)
-    flat = [pooled(one, NUMBERS).astype(np.float32) for one in (sides.real, *sides.each())]
-    value, best, low = (frechet(flat[0], one) for one in flat[1:])
+    real, new, fresh, noise = (pooled(one, NUMBERS).astype(np.float32) for one in (sides.real, *sides.each()))
+    value, best, low = (frechet(real, one) for one in (new, fresh, noise))
     rows_found.append(judge.distance("frechet", "Frechet distance (values)", (value, best, low),
                       "By mean and covariance of all their values, made windows are {made} away from unseen real ones; "
                       "fresh real windows {ceiling}, noise {floor}.", NOISE))  # fmt: skip
-    again = neighbourhood.repeated(len(flat[2]))
-    rows_found += neighbourhood.near(neighbourhood.Sides(*flat, flat[2][again], NOISE, REPEATED), WINDOWS)
+    again = neighbourhood.repeated(len(fresh))
+    beside = neighbourhood.Sides(real, new, fresh, noise, fresh[again], NOISE, REPEATED)
+    rows_found += neighbourhood.near(beside, WINDOWS)
     keys = [memorisation.keys(one) for one in (sides.made, sides.ceiling, sides.ceiling[again])]
     rows_found.append(neighbourhood.distinct(keys[0], keys[1], keys[2], WINDOWS, REPEATED))
     rows_found += _validity(found, sides)
@@ -143,8 +145,8 @@ def evaluate_series(
         rows_found.append(judge.missing_row("membership", "Membership attack", "private", NO_TRAIN))
     words, share_it, reasons = judge.answer(rows_found, WINDOWS)
     say("done", 1.0)
-    counts = {"train": len(found["train"]) if train is not None else 0, "holdout": len(found["holdout"]),
-              "made": len(found["made"]), "compared": len(sides.made), "moments": length, "channels": count}  # fmt: skip
+    counts = {name: len(found[name]) if name in found.sets else 0 for name in ("train", "holdout", "made")}
+    counts.update(compared=len(sides.made), moments=length, channels=count)
     return Report(
         words, share_it, reasons, tuple(judge.grouped(rows_found)), _bars(sides, units, names), None, (), near, counts,
         seed, {str(key): str(value) for key, value in (about or {}).items() if value is not None}, tuple(found.notes),
@@ -152,9 +154,7 @@ def evaluate_series(
     )  # fmt: skip
 
 
-def _sides(
-    found: Comparison, labels: Mapping[str, Array], rows: int, rng: np.random.Generator
-) -> tuple[Sides, Scale]:
+def _sides(found: Comparison, labels: Mapping[str, Array], rows: int, rng: np.random.Generator) -> tuple[Sides, Scale]:
     """Who plays which part, all of one size."""
     order = {name: rng.permutation(len(found[name])) for name in found.sets}
     source = "train" if "train" in order else "holdout"
@@ -163,7 +163,8 @@ def _sides(
     else:  # half of the hold-out plays the real windows
         real, pool = order["holdout"][::2], order["holdout"][1::2]
     size = min(len(real), len(pool), len(order["made"]), rows)
-    places = {"real": ("holdout", real[:size]), "made": ("made", order["made"][:size]), "ceiling": (source, pool[:size])}
+    new = order["made"]
+    places = {"real": ("holdout", real[:size]), "made": ("made", new[:size]), "ceiling": (source, pool[:size])}
     units = scale(found["holdout"][real])
     x = {name: units(found[origin][place]) for name, (origin, place) in places.items()}
     own = {name: labels[origin][place] for name, (origin, place) in places.items() if origin in labels}
@@ -199,22 +200,22 @@ def _motion(moved: list[Motion], sides: Sides, names: list[str], rng: np.random.
         if np.isnan(three[0]).all():
             rows.append(judge.missing_row(name, title, "true", "no channel of the real windows moves"))
             return
-        value, best, low = (float(np.nanmean(one)) for one in three[:3])
+        value, best, low = (fidelity.average(one) for one in three[:3])
         if len(names) > 1 and len(three[0]) == len(names) and value > best:
             sentence += f" Furthest off: {names[int(np.nanargmax(three[0]))]!r}."
         rows.append(judge.distance(name, title, (value, best, low), sentence, three[3]))
 
     def further(a: Floats, b: Floats) -> tuple[Floats, str]:
         """Real windows may be as restless as noise, or as slow as a drift, but not both."""
-        return (a, NOISE) if np.nanmean(a) > np.nanmean(b) else (b, DRIFT)
+        return (a, NOISE) if fidelity.average(a) > fidelity.average(b) else (b, DRIFT)
 
     add("marginal", "Spread of values", (made.marginal, ceiling.marginal, flat.marginal, FLAT),
         "The values of a channel are {made} standard deviations away from where they should be, on average; fresh real "
         "windows {ceiling}, a flat line {floor}.")  # fmt: skip
     low = further(noise.correlation, drift.correlation)
     add("autocorrelation", "Autocorrelation", (made.correlation, ceiling.correlation, *low),
-        "How much a value says about later ones is wrong by {made} on average, on a scale from 0 to 1; fresh real windows "
-        f"{{ceiling}}, {low[1]} {{floor}}.")  # fmt: skip
+        "How much a value says about later ones is wrong by {made} on average, on a scale from 0 to 1; fresh real "
+        f"windows {{ceiling}}, {low[1]} {{floor}}.")  # fmt: skip
     low = further(noise.spectrum, drift.spectrum)
     add("spectrum", "Spectrum", (made.spectrum, ceiling.spectrum, *low),
         "A share of {made} of the movement is at the wrong speed, too slow or too quick; fresh real windows {ceiling}, "
@@ -234,17 +235,15 @@ def _forecast(sides: Sides, rng: np.random.Generator, say: Stages) -> list[Row]:
     past, following = moments(sides.real, rng)
     blind = float(np.abs(following - sides.ceiling.mean(axis=(0, 1))).mean())
     state = int(rng.integers(2**31))
-    made, real, noise = (
-        Forecaster(one, np.random.default_rng(state)).error(past, following) for one in sides.each()
-    )
+    made, real, noise = (Forecaster(one, np.random.default_rng(state)).error(past, following) for one in sides.each())
     if blind - real < TOLD:
-        why = f"even real windows do not say what comes next (off by {real:.3f} standard deviations, knowing nothing {blind:.3f})"
+        why = f"even real windows do not say what comes next: off by {real:.3f}, knowing nothing {blind:.3f}"
         return [judge.missing_row(name, heading, "true", why)]
     kept, low = ((blind - one) / (blind - real) for one in (made, noise))
     sentence = (
-        f"A forecast of the next moment that learned from made windows is off by {made:.3f} standard deviations on unseen "
-        f"real windows, one that learned from real windows by {real:.3f}, knowing nothing by {blind:.3f}: {{made}} of what "
-        "can be learned."
+        f"A forecast of the next moment that learned from made windows is off by {made:.3f} standard deviations on "
+        f"unseen real windows, one that learned from real windows by {real:.3f}, knowing nothing by {blind:.3f}: "
+        f"{{made}} of what can be learned."
     )
     return [judge.similarity(name, heading, "true", (max(kept, -1.0), 1.0, low), sentence, (0.03, 0.10), NOISE)]
 
@@ -253,7 +252,7 @@ def _utility(sides: Sides, seed: int) -> list[Row]:
     """Train on made windows, test on real ones; against training on as many real ones."""
     name, heading = "utility:label", "Useful to tell kinds"
     if not {"real", "made", "ceiling"} <= set(sides.labels):
-        return [judge.missing_row(name, heading, "true", "the labels of training, hold-out and made windows are needed")]
+        return [judge.missing_row(name, heading, "true", NO_LABELS)]
     truth = sides.labels["real"].astype(str)
     asked = described(sides.real)
     scores = []
@@ -287,7 +286,8 @@ def _validity(found: Comparison, sides: Sides) -> list[Row]:
 def _privacy(
     found: Comparison, units: Scale, sides: Sides, rng: np.random.Generator, say: Stages
 ) -> tuple[list[Row], Any, list[Picture]]:
-    """The rows of memorisation, the picture of distances, made windows beside the training windows they are nearest to."""
+    """The rows of memorisation, the picture of distances, made windows beside the training windows they are nearest
+    to."""
     say("copies", 0.76)
     sets = {}
     for name, most in (("train", memorisation.HELD), ("holdout", memorisation.ATTACKED), ("made", memorisation.HELD)):
@@ -332,8 +332,8 @@ def _bars(sides: Sides, units: Scale, names: list[str]) -> tuple[Bars, ...]:
     """How the values of each channel are spread, in the channel's own units."""
     kind = as_rows(np.zeros((1, 1))).columns[0].dtype
     columns = tuple(Column(name, "number", kind) for name in names)
-    flat = [(one * units.spread + units.mean).reshape(-1, len(names)) for one in (sides.real, sides.made, sides.ceiling)]
-    rows = [Rows(columns, np.round(one, 9)) for one in flat]
+    own = [one * units.spread + units.mean for one in (sides.real, sides.made, sides.ceiling)]
+    rows = [Rows(columns, np.round(one, 9).reshape(-1, len(names))) for one in own]
     value, best = (fidelity.shapes(rows[0], one) for one in rows[1:])
     lost = np.nan_to_num(best - value)
     shown = sorted(np.argsort(-lost, kind="stable")[:DRAWN].tolist())

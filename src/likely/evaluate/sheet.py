@@ -1,7 +1,7 @@
 """Contact sheets: many images in one PNG, encoded by hand, for a page that loads nothing.
 
-A page made to be passed on shows made images only, unless real ones are asked for by name: a photograph of a real person
-is no less personal for having been set aside. Nothing here is ever part of a card's JSON or of a model file.
+A page made to be passed on shows made images only, unless real ones are asked for by name: a photograph of a real
+person is no less personal for having been set aside. Nothing here is ever part of a card's JSON or of a model file.
 
 Shape letters: N images, H, W height and width, C channels.
 """
@@ -43,7 +43,7 @@ def permitted(pictures: tuple[Picture, ...], show: Show) -> list[Picture]:
 
 def colours(images: Array, bounds: tuple[float, float]) -> Bytes:
     """Images (N, H, W, C) -> (N, H', W', 4) red, green, blue, opacity, no side longer than `SIDE`."""
-    x = np.clip((scaled(images, bounds, SIDE) + 1) * 127.5 + 0.5, 0, 255).astype(np.uint8)
+    x: Bytes = np.clip((scaled(images, bounds, SIDE) + 1) * 127.5 + 0.5, 0, 255).astype(np.uint8)
     channels = x.shape[3]
     full = np.full((*x.shape[:3], 1), 255, np.uint8)
     if channels == 4:
@@ -70,8 +70,10 @@ def sheet(rows: list[Bytes]) -> bytes:
     return png(out)
 
 
-def grid(images: Bytes, across: int) -> bytes:
-    """Images (N, H, W, 4) in rows of `across` -> PNG."""
+def grid(images: Bytes) -> bytes:
+    """Images (N, H, W, 4) in rows, as many in each as make the sheet about as wide as it is high -> PNG."""
+    height, width = images.shape[1:3]
+    across = max(1, min(len(images), round(math.sqrt(len(images) * height / width))))
     return sheet([images[i : i + across] for i in range(0, len(images), across)])
 
 
@@ -93,9 +95,5 @@ def png(x: Bytes) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
     head = struct.pack(">IIBBBBB", width, height, 8, 6, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + part(b"IHDR", head) + part(b"IDAT", zlib.compress(lines.tobytes(), 9)) + part(b"IEND", b"")
-
-
-def across(height: int, width: int, count: int) -> int:
-    """How many images in a row make a sheet about as wide as it is high."""
-    return max(1, min(count, round(math.sqrt(count * height / width))))
+    body = part(b"IHDR", head) + part(b"IDAT", zlib.compress(lines.tobytes(), 9)) + part(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + body

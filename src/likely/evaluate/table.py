@@ -140,7 +140,7 @@ def _fidelity(sides: Sides, seed: int, say: _Stages) -> Pictures:
         for place, one in enumerate(sides.each()):
             areas.append(detection.classifier_test(real, one, seed))
             say("a classifier looks for differences", 0.12 + 0.08 * place)
-        found.append(judge.detection(*areas))
+        found.append(judge.detection(areas[0], areas[1], areas[2]))
     except ValueError as error:
         found.append(judge.missing_row("c2st", "Told apart by a classifier", "true", str(error)))
 

@@ -29,7 +29,7 @@ def windows(x: Floats, low: Floats, high: Floats, real: bool, label: str) -> str
             span = high[j] - low[j] or 1.0
             y = np.clip((window[:, j] - low[j]) / span, -0.08, 1.08)
             keep = np.unique(np.linspace(0, len(y) - 1, min(len(y), POINTS)).round().astype(int))
-            places = left + 2 + (wide - 4) * keep / max(len(y) - 1, 1)
+            places: Floats = left + 2 + (wide - 4) * keep.astype(np.float64) / max(len(y) - 1, 1)
             line = _line(places, top + 6 + (high_cell - 12) * (1 - y[keep]))
             parts.append(f'<path class="line {"r" if real else "m"}{j}" d="{line}"/>')
     rows = -(-len(x) // ACROSS)
@@ -44,8 +44,8 @@ def curve(one: Curve) -> str:
     span = high - low
 
     def at(shares: Sequence[float]) -> str:
-        width = 190 / max(len(shares) - 1, 1)
-        return _line(np.arange(len(shares)) * width, 78 - 74 * (np.asarray(shares) - low) / span)
+        heights = (np.asarray(shares, np.float64) - low) / span
+        return _line(np.linspace(0.0, 190.0, len(shares)), 78 - 74 * heights)
 
     zero = 78 + 74 * low / span
     first, last = f"{one.x[0]:g}", f"{one.x[-1]:g}"

@@ -38,7 +38,8 @@ ROWS = Words(
     bad_note="no table can be expected to do better. The <b>hollow mark</b> is a bad table: columns shuffled "
     "independently, or, for\nprivacy, a copy of the training rows.",
     parts="Column by column",
-    parts_note="How values are spread in unseen real rows and in made rows; the percentage says how alike, ∅ is missing.",
+    parts_note="How values are spread in unseen real rows and in made rows; the percentage says how alike, ∅ is "
+    "missing.",
 )
 IMAGES = Words(
     one="image",
@@ -49,11 +50,12 @@ IMAGES = Words(
     share="May I share them?",
     heading="Are they like the real images, and may I share them?",
     bad="pixels shuffled between images, or one image in ten repeated",
-    bad_note="no images can be expected to do better. The <b>hollow mark</b> is a bad set: real images whose pixels were "
-    "shuffled\nbetween images; for variety, one real image in ten, repeated; for privacy, a copy of the training images.",
+    bad_note="no images can be expected to do better. The <b>hollow mark</b> is a bad set: real images whose pixels "
+    "were shuffled\nbetween images; for variety, one real image in ten, repeated; for privacy, a copy of the training "
+    "images.",
     parts="At a glance",
-    parts_note="A few plain properties of each image: how they are spread in unseen real images and in made images; the "
-    "percentage says how alike.",
+    parts_note="A few plain properties of each image: how they are spread in unseen real images and in made images; "
+    "the percentage says how alike.",
 )
 WINDOWS = Words(
     one="window",
@@ -64,10 +66,10 @@ WINDOWS = Words(
     share="May I share them?",
     heading="Are they like the real series, and may I share them?",
     bad="noise, or one window in ten repeated",
-    bad_note="no windows can be expected to do better. The <b>hollow mark</b> is a bad set: noise with the right mean and "
-    "spread;\nfor variety, one real window in ten, repeated; for privacy, a copy of the training windows.",
+    bad_note="no windows can be expected to do better. The <b>hollow mark</b> is a bad set: noise with the right "
+    "mean and spread;\nfor variety, one real window in ten, repeated; for privacy, a copy of the training windows.",
     parts="Channel by channel",
-    parts_note="How the values of each channel are spread in unseen real windows and in made windows; the percentage says "
-    "how alike.",
+    parts_note="How the values of each channel are spread in unseen real windows and in made windows; the percentage "
+    "says how alike.",
 )
 WORDS: dict[Kind, Words] = {"rows": ROWS, "images": IMAGES, "windows": WINDOWS}

@@ -51,7 +51,8 @@ def pooled(x: Floats, most: int) -> Floats:
 
 
 def summary(x: Floats) -> Floats:
-    """Windows (N, T, C), T >= 2 -> (N, F) plain properties: level, spread, ends, steps, memory, waves; channels together."""
+    """Windows (N, T, C), T >= 2 -> (N, F) plain properties: level, spread, ends, steps, memory, waves; channels
+    together."""
     moments = x.shape[1]
     y = x[:, :, :CHANNELS]
     mean, spread = y.mean(axis=1), y.std(axis=1)
@@ -77,10 +78,10 @@ def described(x: Floats) -> Floats:
 class Forecaster:
     """Says the next moment of all channels from the last ones. Learned from windows (N, T, C); `error` tests it.
 
-    Ridge regression on the last moments and on random sines of them (Rahimi & Recht 2007, "Random features for large-scale
-    kernel machines"): a curve of any shape, in closed form, the same at every run. TimeGAN's protocol (Yoon, Jarrett &
-    van der Schaar 2019, "Time-series generative adversarial networks") trains a recurrent network for the purpose, which
-    takes minutes and differs from run to run; the question is the same.
+    Ridge regression on the last moments and on random sines of them (Rahimi & Recht 2007, "Random features for
+    large-scale kernel machines"): a curve of any shape, in closed form, the same at every run. TimeGAN's protocol
+    (Yoon, Jarrett & van der Schaar 2019, "Time-series generative adversarial networks") trains a recurrent network for
+    the purpose, which takes minutes and differs from run to run; the question is the same.
     """
 
     def __init__(self, windows: Floats, rng: np.random.Generator) -> None:
