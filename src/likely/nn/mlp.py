@@ -37,10 +37,10 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> Tensor:
         h = x.flatten(1)
-        shift = self.shift(c) if self.shift is not None else 0.0
-        for k, layer in enumerate(self.layers):
-            h = h + F.silu(layer(h)) if k else F.silu(layer(h) + shift)
-        y: Tensor = self.head(h)
-        if not len(self.layers):
-            y = y + shift
+        for k, layer in enumerate([*self.layers, self.head]):
+            y: Tensor = layer(h)
+            if k == 0 and self.shift is not None:
+                y = y + self.shift(c)
+            if k < len(self.layers):
+                h = h + F.silu(y) if k else F.silu(y)
         return y.view(len(x), *self.out)

@@ -37,7 +37,7 @@ from torch import Tensor
 
 from likely.core import Batch, Family, Grammar, Known, Reals, Space, Training
 from likely.errors import OptionError, Unsupported
-from likely.families.vae.prior import PRIORS, Prior, prior
+from likely.families.vae.prior import PRIORS, Normal, Prior, prior
 from likely.nn.condition import Condition, required
 from likely.nn.likelihood import KINDS, Likelihood, likelihood
 from likely.nn.networks import decoder, encoder, flat
@@ -205,6 +205,8 @@ class Vae(Family[Reals]):
 
         A round of expectation maximisation of the likelihood, and the first is almost all: more calls do a little more.
         """
+        if isinstance(self.prior, Normal):
+            return
         chosen = torch.randperm(len(batch.x), generator=rng)[:FITTED].to(batch.x.device)
         draws = max(1, min(DRAWS, FITTED // len(chosen)))
         k, found, law = PARTICLES, [], cast(Prior, self.prior)
