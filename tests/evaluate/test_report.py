@@ -105,6 +105,14 @@ def test_json_is_strict_and_comes_back(fresh: Report, loose: Report) -> None:
         assert again.to_html() == report.to_html()
 
 
+def test_a_table_has_nothing_of_images_in_its_json(fresh: Report) -> None:
+    """Cards of tables are stored in model files: what came later for images and windows must not change a byte."""
+    assert fresh.kind == "rows"
+    assert not {"kind", "curves", "pictures"} & set(fresh.to_dict())
+    with pytest.raises(ArtifactError):
+        Report.from_dict({**fresh.to_dict(), "pictures": []})
+
+
 @pytest.mark.parametrize(
     "harm",
     [

@@ -40,7 +40,7 @@ def curve(one: Curve) -> str:
     """Real in grey, made as a line, over lags or frequencies."""
     values = [*one.real, *one.made]
     low = min(0.0, *values) if one.measure == "autocorrelation" else 0.0
-    high = max([*values, low + 1e-9])
+    high = max([*values, low + 1e-9, *([1.0] if one.measure == "autocorrelation" else [])])  # noise is not blown up
     span = high - low
 
     def at(shares: Sequence[float]) -> str:
