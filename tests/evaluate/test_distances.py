@@ -71,7 +71,7 @@ def test_the_kernel_distance_equals_the_double_sum() -> None:
     pairs = [(i, j) for i in range(9) for j in range(9)]
     own = sum(k(x[i], x[j]) + k(y[i], y[j]) for i, j in pairs if i != j) / 72
     cross = sum(k(x[i], y[j]) for i, j in pairs) / 81
-    assert kernel(x, y, np.random.default_rng(0)).value == pytest.approx(own - 2 * cross, rel=1e-9)
+    assert kernel(x, y, np.random.default_rng(0), size=9).value == pytest.approx(own - 2 * cross, rel=1e-9)
 
 
 def test_precision_and_recall_tell_what_is_wrong() -> None:

@@ -68,9 +68,10 @@ def kernel(
     made: NDArray[np.floating],
     rng: np.random.Generator,
     subsets: int = SUBSETS,
-    size: int = SUBSET,
+    size: int | None = None,
 ) -> Kernel:
-    """Features (N, F) and (M, F) -> the mean over random subsets of equal size. Raises ValueError for under 2 rows.
+    """Features (N, F) and (M, F) -> the mean over random subsets of `size` rows each (500, or half of the rows where
+    they are fewer than 1,000). Raises ValueError for under 2 rows.
 
     The error is the spread over subsets, shrunk by the root of size / rows: subsets share rows, so dividing by their
     number would promise too much.
@@ -78,7 +79,7 @@ def kernel(
     n = min(len(real), len(made))
     if n < 2:
         raise ValueError(f"it needs 2 rows of each kind at least, there are {n}")
-    size = min(size, n)
+    size = min(SUBSET, max(2, n // 2)) if size is None else min(size, n)
     if size == n and len(real) == len(made):
         subsets = 1  # there is one subset only
     x, y = (np.asarray(one, np.float64) for one in (real, made))

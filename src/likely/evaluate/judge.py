@@ -8,7 +8,8 @@ table two halves of the *same* real rows differ too. Limits are conventions, all
     utility      97 % of what real rows teach is good (94 % if the interval reaches 99), 90 % worth a look
     membership   good if the 95 % interval reaches down to .51, not beyond .58; bad if it stays above .55
     copies       good if no more than fresh rows' own rate is explained by chance; bad from 1 % more
-    distance     of images and windows: good up to 3 % of the way from the ceiling to the floor, worth a look up to 15 %
+    distance     of images and windows: good up to 3 % of the way from the ceiling to the floor, worth a look up to 15
+                 %; good, too, where it is no more than 1.5 times the ceiling
     images       and windows: hardly any fool a classifier yet; half of the way to certainty is good, 90 % worth a look
 
 An interval that is too wide to say is "look", never "good". Nothing here is a promise: the attack is simple, the
@@ -28,6 +29,7 @@ from likely.evaluate.utility import Utility
 from likely.evaluate.vocabulary import ROWS, Words
 
 SHUFFLED, COPIED = "columns shuffled independently", "a copy of the training rows"
+CHANCE = 1.5  # a distance up to so many times the ceiling is as good as real
 WIDE = 0.15  # an interval of the membership attack that is wider than this says too little
 TINY = 5e-5  # smaller is written as 0
 CAVEAT = "This is evidence, not proof: a stronger attack or an unusual row may still reveal something."
@@ -93,6 +95,8 @@ def distance(
     gone = (made - ceiling) / far if far > 0 else 0.0
     slack = Z95 * error / far if far > 0 else 0.0
     verdict: Verdict = within(gone - slack, *limits) if far > 0 else "none"  # a floor that is no worse says nothing
+    if 0 < made <= CHANCE * ceiling:  # what two real sets are apart is chance, and chance is no more exact than that
+        verdict = "good"
     words = sentence
     for key, value in (("{made}", made), ("{ceiling}", ceiling), ("{floor}", floor)):
         words = words.replace(key, figure(value))
