@@ -1,121 +1,106 @@
-"""Several detectors as one, and normal rows that are not all normal.
+"""Several views as one: rows of a table are looked at in one way, windows of a series in two.
 
-Four parts look at a row in ways that fail differently: `likelihood` (a mixture), `neighbours` (distance), `pca` (all
-principal directions), and for tables `margins` (each number alone), for windows `reconstruction` (what the leading
-components cannot rebuild). Each part's score becomes nats of its own tail (`tail.py`); the score of a row is their mean.
+    rows     each row as it is              likelihood, neighbours, pca, margins: the mean of their nats
+    shape    each window, laid flat         likelihood, neighbours, pca, reconstruction
+    state    level and slope of each        state, margins
+             sensor in the window
 
-Data to learn from hold anomalies too, and those teach the detectors that anomalies are normal. So learning has two rounds:
+A window is as strange as the *louder* of its two views finds it: a beat that comes too early is a matter of shape and
+hardly moves a level; wear moves levels and hardly changes a shape, and the mean of both would drown either. (On 13
+labelled series VUS-PR was .56 to .57 for the shape alone, .58 for the louder of both; AUROC of worn against healthy
+engines .971 and .987.)
 
-    1. scale, fit quick parts, add up their nats; set the strangest `trim` of the rows aside
-    2. scale again and fit all parts on the rows that are left; rule each part's tail with ALL rows, censored
-
-Trimming normal rows costs little (the rest still show what is normal); leaving anomalies in costs much. On 22 labelled
-tables the mean AUROC was .826 without trimming and between .845 and .850 for every share from a tenth to three tenths.
-
-Letters: N rows to learn from, B rows, F numbers a row, P parts.
+Letters: B rows or windows, T readings a window, C numbers a reading, F = T * C.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Self
+from typing import Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from likely.apps.monitor.margins import Margins
-from likely.apps.monitor.mixture import Mixture
-from likely.apps.monitor.neighbours import Neighbours
-from likely.apps.monitor.part import Part
-from likely.apps.monitor.pca import Principal, Residual
-from likely.apps.monitor.scale import Scale
-from likely.apps.monitor.tail import Tail
-from likely.errors import ArtifactError, UnknownName
+from likely.apps.monitor.view import Nats, View
 
-PARTS: dict[str, type[Part]] = {part.name: part for part in (Mixture, Neighbours, Principal, Residual, Margins)}
-TABLE = ("likelihood", "neighbours", "pca", "margins")
-WINDOW = ("likelihood", "neighbours", "pca", "reconstruction")
-QUICK = ("neighbours", "likelihood", "margins")  # of the first round
-
-
-class Nats(NamedTuple):
-    """How strange rows are: `total` (B,), the mean of `parts`, each (B,)."""
-
-    total: Tensor
-    parts: dict[str, Tensor]
+TABLE: dict[str, tuple[str, ...]] = {"rows": ("likelihood", "neighbours", "pca", "margins")}
+WINDOW: dict[str, tuple[str, ...]] = {
+    "shape": ("likelihood", "neighbours", "pca", "reconstruction"),
+    "state": ("state", "margins"),
+}
+STATE = ("state", "margins")  # parts that look at the state of a window
 
 
 class Ensemble:
-    """Detectors that share a scale and a unit."""
+    """Views of rows (`length` 1) or windows of `length` readings."""
 
-    def __init__(self, parts: Sequence[str] = TABLE, trim: float = 0.3) -> None:
-        unknown = next((name for name in parts if name not in PARTS), None)
-        if unknown is not None:
-            raise UnknownName("part", unknown, PARTS)
-        self.trim = trim
-        self.scale = Scale()
-        self.parts: dict[str, Part] = {name: PARTS[name]() for name in parts}
-        self.tails: dict[str, Tail] = {name: Tail() for name in parts}
+    def __init__(self, length: int = 1, parts: Sequence[str] | None = None, trim: float = 0.3) -> None:
+        self.length = length
+        plan = WINDOW if length > 1 else TABLE
+        if parts is not None and length > 1:
+            plan = {"shape": tuple(p for p in parts if p not in STATE), "state": tuple(p for p in parts if p in STATE)}
+            plan = {name: names for name, names in plan.items() if names}
+        elif parts is not None:
+            plan = {"rows": tuple(parts)}
+        self.views = {name: View(names, trim) for name, names in plan.items()}
+
+    @property
+    def parts(self) -> list[str]:
+        """The names of all detectors."""
+        return [name for view in self.views.values() for name in view.parts]
 
     def fit(self, x: NDArray[np.float64], rng: np.random.Generator) -> Self:
-        """Learn from finite rows x (N, F)."""
-        kept = np.ones(len(x), bool)
-        if self.trim > 0:
-            rough = self._rough(x, rng)
-            kept = rough <= np.quantile(rough, 1 - self.trim)
-        self.scale.fit(x[kept])
-        clean, rest = self.scale(x[kept]), self.scale(x[~kept])
-        for name, part in self.parts.items():
-            part.fit(clean, rng)
-            self.tails[name].fit(torch.cat([part.own(clean), part.scores(rest)]))
+        """Learn from rows or flat windows x (N, F)."""
+        for name, view in self.views.items():
+            view.fit(self._seen(name, x), rng)
         return self
 
-    def score(self, x: NDArray[np.floating] | Tensor) -> Nats:
-        """Rows x (B, F) -> nats."""
-        z = self.scale(x)
-        parts = {name: self.tails[name](part.scores(z)) for name, part in self.parts.items()}
-        return Nats(torch.stack(list(parts.values())).mean(0), parts)
+    def score(self, x: NDArray[np.float64]) -> Nats:
+        """Rows or flat windows x (B, F) -> nats: the louder view, and all parts."""
+        found = [view.score(self._seen(name, x)) for name, view in self.views.items()]
+        total = torch.stack([nats.total for nats in found]).amax(0)
+        return Nats(total, {name: part for nats in found for name, part in nats.parts.items()})
 
-    def blame(self, x: NDArray[np.floating] | Tensor) -> Tensor:
-        """Rows x (B, F) -> the share of each number in the strangeness (B, F), adding up to 1.
-
-        Every part says what each number adds; a part speaks as loudly as it is alarmed.
-        """
-        z = self.scale(x)
-        total = torch.zeros_like(z)
-        for name, part in self.parts.items():
-            share = part.blame(z)
-            loud = self.tails[name](part.score(z)).float()
-            total += share / share.sum(1, keepdim=True).clamp(min=1e-12) * loud[:, None]
-        return total / total.sum(1, keepdim=True).clamp(min=1e-12)
+    def blame(self, x: NDArray[np.float64]) -> Tensor:
+        """x (B, F) -> the share of each number in what the louder view finds (B, F), adding up to 1."""
+        names = list(self.views)
+        loud = torch.stack([self.views[name].score(self._seen(name, x)).total for name in names]).argmax(0)
+        out = torch.zeros(x.shape)
+        for k, name in enumerate(names):
+            rows = loud == k
+            if rows.any():
+                part = x[rows.numpy()]
+                share = self.views[name].blame(self._seen(name, part))
+                out[rows] = self._spread(share, part) if name == "state" else share
+        return out
 
     def tensors(self) -> dict[str, Tensor]:
         """All that was learned, by name."""
-        found = {f"scale.{name}": value for name, value in self.scale.arrays.items()}
-        for name, part in self.parts.items():
-            found |= {f"{name}.{key}": value for key, value in part.arrays.items()}
-            found |= {f"{name}.tail.{key}": value for key, value in self.tails[name].arrays.items()}
-        return found
+        return {f"{name}.{key}": value for name, view in self.views.items() for key, value in view.tensors().items()}
 
     def restore(self, tensors: dict[str, Tensor]) -> Self:
         """Take back what `tensors` gave. Raises ArtifactError where an array is missing."""
-        try:
-            self.scale.arrays = {name: tensors[f"scale.{name}"] for name in ("middle", "spread")}
-            for name, part in self.parts.items():
-                part.arrays = {key: tensors[f"{name}.{key}"] for key in part.wants}
-                self.tails[name].arrays = {key: tensors[f"{name}.tail.{key}"] for key in ("knots", "ruler")}
-        except KeyError as error:
-            raise ArtifactError(f"The monitor lacks the array {error.args[0]!r}: fit it again.") from error
+        for name, view in self.views.items():
+            view.restore({key.removeprefix(f"{name}."): t for key, t in tensors.items() if key.startswith(f"{name}.")})
         return self
 
-    def _rough(self, x: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
-        """How strange each row is to quick parts that learned from all of them: (N,) nats."""
-        z = Scale().fit(x)(x)
-        total = torch.zeros(len(z), dtype=torch.float64)
-        for name in QUICK:
-            own = PARTS[name]().fit(z, rng).own(z)
-            total += Tail().fit(own)(own)
-        rough: NDArray[np.float64] = total.numpy()
-        return rough
+    def _seen(self, view: str, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What a view looks at: x itself, or level and slope of each number."""
+        if view != "state":
+            return x
+        windows = x.reshape(len(x), self.length, -1)
+        level = windows.mean(1)
+        t = np.arange(self.length) - (self.length - 1) / 2
+        slope = np.einsum("btc,t->bc", windows - level[:, None], t / (t * t).sum())
+        return np.concatenate([level, slope * self.length], 1)
+
+    def _spread(self, share: Tensor, x: NDArray[np.float64]) -> Tensor:
+        """Blame of levels and slopes (B, 2 C) -> of readings (B, T * C): most where a sensor is furthest from its
+        middle."""
+        windows = torch.from_numpy(np.ascontiguousarray(x, np.float64)).view(len(x), self.length, -1)
+        middle = self.views["state"].scale.arrays["middle"][: windows.shape[2]]
+        off = (windows - middle).square() + 1e-12
+        each = share[:, : len(middle)] + share[:, len(middle) :]
+        return (off / off.sum(1, keepdim=True) * each[:, None]).flatten(1).float()

@@ -2,9 +2,9 @@
 
     score(x) = sum_j -log p_j(x_j)
 
-The idea of HBOS (Goldstein and Dengel 2012) and of tail probabilities (Li et al. 2022, ECOD, arXiv:2201.00382). It is blind
-to broken relations and sharp on rare values, which distances drown in noise when there are many numbers.
-Counts are smoothed by their neighbours' and by half a row a bin; beyond the edges a number is as rare as a quarter row.
+The idea of HBOS (Goldstein and Dengel 2012) and of tail probabilities (Li et al. 2022, ECOD, arXiv:2201.00382). It is
+blind to broken relations and sharp on rare values, which distances drown in noise when there are many numbers. Counts
+are smoothed by their neighbours' and by half a row a bin; beyond the edges a number is as rare as a quarter row.
 
 Letters: N rows to learn from, B rows, F numbers a row, K bins.
 """

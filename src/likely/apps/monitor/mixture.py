@@ -2,10 +2,11 @@
 
     -log p(x) = -log sum_k w_k N(x; m_k, C_k)
 
-fitted by EM (Dempster, Laird and Rubin 1977, doi:10.1111/j.2517-6161.1977.tb01600.x). Each covariance has RIDGE added to
-its diagonal: numbers come scaled to about unit spread, and without it a column that repeats one value makes everything
-else infinitely unlikely. Few components (10) on purpose: a mixture that is free to spend one on a small cluster of
-anomalies would call them normal. Wide rows (windows) are looked at along their leading principal components only.
+fitted by EM (Dempster, Laird and Rubin 1977, doi:10.1111/j.2517-6161.1977.tb01600.x). Each covariance has RIDGE added
+to its diagonal: numbers come scaled to about unit spread, and without it a column that repeats one value makes
+everything else infinitely unlikely. Few components (10) on purpose: a mixture that is free to spend one on a small
+cluster of anomalies would call them normal. Wide rows (windows) are looked at along their leading principal components
+only.
 
 Letters: N rows to learn from, B rows, F numbers a row, K components.
 """
@@ -52,7 +53,8 @@ class Mixture(Part):
             random_state=int(rng.integers(2**31)),
         )
         with warnings.catch_warnings():
-            # Fewer distinct rows than components, or no convergence in ROUNDS: the mixture is then merely a rougher one.
+            # Fewer distinct rows than components, or no convergence in ROUNDS: the mixture is then merely a rougher
+            # one.
             warnings.simplefilter("ignore", ConvergenceWarning)
             model.fit(rows.double().numpy())
         roots = torch.from_numpy(model.precisions_cholesky_)  # (K, F, F): |root' (x - m)|^2 is Mahalanobis' distance

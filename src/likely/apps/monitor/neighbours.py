@@ -1,9 +1,9 @@
 """How far is it to the nearest normal rows? Bags of references instead of all of them.
 
-The distance to the k-th nearest of N rows is a classical and still hard to beat measure of strangeness (Ramaswamy et al.
-2000, doi:10.1145/342009.335437). It costs N distances a row. The nearest of a random *bag* of N/k rows lies about as far
-as the k-th nearest of all of them, and the mean over a few bags is as steady (Sugiyama and Borgwardt 2013, "Rapid
-distance-based outlier detection via sampling"; Aggarwal and Sathe 2015, doi:10.1145/2830544.2830549):
+The distance to the k-th nearest of N rows is a classical and still hard to beat measure of strangeness (Ramaswamy et
+al. 2000, doi:10.1145/342009.335437). It costs N distances a row. The nearest of a random *bag* of N/k rows lies about
+as far as the k-th nearest of all of them, and the mean over a few bags is as steady (Sugiyama and Borgwardt 2013,
+"Rapid distance-based outlier detection via sampling"; Aggarwal and Sathe 2015, doi:10.1145/2830544.2830549):
 
     score(x) = mean over bags b of log min_r in b |x - r|
 
@@ -46,7 +46,7 @@ class Neighbours(Part):
         return self
 
     def score(self, x: Tensor) -> Tensor:
-        return self._log(self._squares(x).unflatten(1, (int(self.arrays["bags"]), -1)).amin(2))
+        return self._log(self._squares(x).view(len(x), int(self.arrays["bags"]), -1).amin(2))
 
     def own(self, x: Tensor) -> Tensor:
         out = []
@@ -54,7 +54,7 @@ class Neighbours(Part):
             squares = self._squares(x[i : i + CHUNK])
             itself = self._rows[None] == torch.arange(i, i + len(squares))[:, None]
             squares[itself] = torch.inf
-            near = squares.unflatten(1, (int(self.arrays["bags"]), -1)).amin(2)
+            near = squares.view(len(squares), int(self.arrays["bags"]), -1).amin(2)
             out.append(self._log(near))
         return torch.cat(out)
 

@@ -40,7 +40,8 @@ class Part(ABC):
         """Rows x (B, F) -> what each number adds to the strangeness (B, F), at least 0."""
 
     def own(self, x: Tensor) -> Tensor:
-        """The score of the very rows that `fit` saw, as if each had not been there. The plain score unless overridden."""
+        """The score of the very rows that `fit` saw, as if each had not been there. The plain score unless
+        overridden."""
         return self.scores(x)
 
     def scores(self, x: Tensor) -> Tensor:

@@ -5,9 +5,9 @@ With the eigenvectors v_i and eigenvalues l_i of the normal rows' covariance, tw
     whole(x) = sum_i (v_i'(x - m))^2 / (l_i + ridge)     "pca": a step in a direction in which normal rows hardly vary
     cut(x)   = sum_{i > q} (v_i'(x - m))^2               "reconstruction": what q components cannot rebuild
 
-(Jolliffe 1972; Shyu et al. 2003; on windows of a series the first of them leads the TSB-AD benchmark: Liu and Paparrizos
-2024.) q is the number of components that hold SHARE of the variance. The ridge keeps directions of pure rounding noise
-from dominating.
+(Jolliffe 1972; Shyu et al. 2003; on windows of a series the first of them leads the TSB-AD benchmark: Liu and
+Paparrizos 2024.) q is the number of components that hold SHARE of the variance. The ridge keeps directions of pure
+rounding noise from dominating.
 
 Letters: N rows to learn from, B rows, F numbers a row, Q components.
 """

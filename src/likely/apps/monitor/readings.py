@@ -96,8 +96,8 @@ class Readings:
             if notation is None:
                 seen = next((value for value in frame[self.time].to_list() if value is not None), None)
                 raise DataError(
-                    f"Column {self.time!r} holds no time stamps that can be read (such as {str(seen)[:40]!r}): write them "
-                    "as 2026-01-31 13:45:00 or as numbers, or name another column with --time."
+                    f"Column {self.time!r} holds no time stamps that can be read (such as {str(seen)[:40]!r}): write "
+                    "them as 2026-01-31 13:45:00 or as numbers, or name another column with --time."
                 )
             self.notation = notation
         skip = {self.time, self.entity, *drop}
@@ -140,8 +140,8 @@ class Readings:
         absent = [name for name in wanted if name not in frame.columns]
         if absent:
             raise Mismatch(
-                f"The table lacks the column{'s' * (len(absent) > 1)} {', '.join(map(repr, absent[:5]))} that the monitor "
-                f"watches. It has: {', '.join(frame.columns[:20])}."
+                f"The table lacks the column{'s' * (len(absent) > 1)} {', '.join(map(repr, absent[:5]))} that the "
+                f"monitor watches. It has: {', '.join(frame.columns[:20])}."
             )
         notes: list[str] = []
         N = frame.height
@@ -195,7 +195,9 @@ class Readings:
     @property
     def medians(self) -> NDArray[np.float64]:
         """The F numbers that stand for nothing known."""
-        return np.concatenate([[c.fill, *[0.0] * (c.width - 1)] if not c.levels else [0.0] * c.width for c in self.columns])
+        return np.concatenate(
+            [[c.fill, *[0.0] * (c.width - 1)] if not c.levels else [0.0] * c.width for c in self.columns]
+        )
 
     def _encode(self, series: pl.Series, column: Column, notes: list[str]) -> NDArray[np.float64]:
         if column.levels:
@@ -203,7 +205,7 @@ class Readings:
             codes = texts.replace_strict(
                 list(column.levels), list(range(len(column.levels))), default=len(column.levels), return_dtype=pl.Int64
             ).to_numpy()
-            return np.eye(column.width)[codes]
+            return np.asarray(np.eye(column.width)[codes], np.float64)
         numbers = _floats(series)
         wild = np.isinf(numbers)
         if wild.any():

@@ -2,9 +2,10 @@
 
     x' = (x - median) / max(IQR / 1.35, (q95 - q05) / 3.29)
 
-Both spreads equal the deviation of a Gaussian. The larger of the two is taken: a number that sits at one value most of the
-time has no IQR, and one with two levels has a large one. Then x' is squashed beyond LIMIT deviations, s(x') = sign(x')
-(LIMIT + log(1 + |x'| - LIMIT)), so that one broken sensor cannot hide all others behind its infinite distance.
+Both spreads equal the deviation of a Gaussian. The larger of the two is taken: a number that sits at one value most of
+the time has no IQR, and one with two levels has a large one. Then x' is squashed beyond LIMIT deviations, s(x') =
+sign(x') (LIMIT + log(1 + |x'| - LIMIT)), so that one broken sensor cannot hide all others behind its infinite
+distance.
 
 Letters: N rows, F numbers a row.
 """

@@ -26,6 +26,8 @@ def learn(values: Sequence[Any]) -> str | None:
     known = [value for value in values if value is not None][:LOOKS]
     if not known:
         return None
+    if isinstance(known[0], date):  # a datetime is one too
+        return ISO
     return next((one for one in (NUMBER, ISO, *SPELLINGS) if all(read(v, one) is not None for v in known)), None)
 
 

@@ -1,7 +1,8 @@
 """From a score to how rarely normal data reach it, when some of the data are not normal.
 
-Any score becomes nats, n(s) = -log P(S >= s | normal), so that different detectors can be added up and a threshold can be
-said in false alarms. Up to the quantile LOW the empirical share is used. Above it the excess is taken for exponential,
+Any score becomes nats, n(s) = -log P(S >= s | normal), so that different detectors can be added up and a threshold can
+be said in false alarms. Up to the quantile LOW the empirical share is used. Above it the excess is taken for
+exponential,
 
     P(S >= s) = (1 - LOW) exp(-(s - a) / b),     a = quantile LOW, c = quantile HIGH,
 
@@ -10,8 +11,8 @@ with b fitted to scores censored at c: how many lie beyond c counts, how far the
     b = (sum over a < s <= c of (s - a) + #{s > c} (c - a)) / #{a < s <= c}
 
 (the maximum-likelihood mean of a censored exponential: Epstein and Sobel 1953, doi:10.1080/01621459.1953.10483488). So
-contamination of up to 1 - HIGH of the rows cannot stretch the ruler, and a detector that sees those rows far outside its
-normal range says so with many nats, which is what lets it outvote detectors that see nothing.
+contamination of up to 1 - HIGH of the rows cannot stretch the ruler, and a detector that sees those rows far outside
+its normal range says so with many nats, which is what lets it outvote detectors that see nothing.
 
 Letters: N scores to learn from, B scores, Q quantiles.
 """

@@ -1,15 +1,18 @@
 """A threshold that means something: how many false alarms a day it costs.
 
-Held-out normal data are scored by detectors that did not learn from them. With n(s) the nats of a score (`tail.py`), looks the
-number of windows a day and h the number of separate alarms per alarming window, a score s is reached by chance
+Held-out normal data are scored by detectors that did not learn from them. With n(s) the nats of a score (`tail.py`),
+looks the number of windows a day and h the number of separate alarms per alarming window, a score s is reached by
+chance
 
     alarms(s) = looks * h * exp(-n(s))      times a day
 
-Neighbouring windows share readings and alarm together: h = runs / exceedances at a high quantile of the held-out scores is the
-runs estimate of the extremal index (Smith and Weissman 1994; Leadbetter 1983, doi:10.1007/BF00532484). Beyond the
-held-out scores the tail is taken for exponential, so a rate far below one in the held-out time is an extrapolation.
+Neighbouring windows share readings and alarm together: h = runs / exceedances at a high quantile of the held-out
+scores is the runs estimate of the extremal index (Smith and Weissman 1994; Leadbetter 1983, doi:10.1007/BF00532484).
+Beyond the held-out scores the tail is taken for exponential, so a rate far below one in the held-out time is an
+extrapolation.
 
-Rows of a table, and readings whose stamps are not dates, have no days: the rate is then per 1,000 rows, or 1,000 windows.
+Rows of a table, and readings whose stamps are not dates, have no days: the rate is then per 1,000 rows, or 1,000
+windows.
 
 Letters: N held-out scores, B scores.
 """
@@ -32,7 +35,8 @@ HIGH = 0.95  # quantile above which runs are counted
 
 @dataclass
 class Threshold:
-    """Scores <-> false alarms. `looks` windows (or rows) come in one `unit`; at most `budget` false alarms are wanted."""
+    """Scores <-> false alarms. `looks` windows (or rows) come in one `unit`; at most `budget` false alarms are
+    wanted."""
 
     looks: float
     unit: str

@@ -1,7 +1,7 @@
 """Stretches of readings as windows: what a detector of series looks at.
 
-A window is T consecutive readings of one machine, laid flat as (T * F,), time first. It never spans a gap: readings more than
-GAP usual steps apart belong to different segments. Within a segment a missing value is the last one seen.
+A window is T consecutive readings of one machine, laid flat as (T * F,), time first. It never spans a gap: readings
+more than GAP usual steps apart belong to different segments. Within a segment a missing value is the last one seen.
 
 Letters: N readings, F numbers a reading, T readings a window, B windows.
 """
@@ -9,6 +9,7 @@ Letters: N readings, F numbers a reading, T readings a window, B windows.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -41,10 +42,7 @@ def segments(taken: Taken, medians: NDArray[np.float64], step: float) -> list[Se
         return []
     breaks = (np.diff(taken.entity) != 0) | (np.diff(taken.stamps) > GAP * step)
     edges = [0, *(np.flatnonzero(breaks) + 1).tolist(), len(taken.x)]
-    return [
-        Segment(carry(taken.x[a:b], medians), taken.stamps[a:b], int(taken.entity[a]))
-        for a, b in zip(edges[:-1], edges[1:], strict=True)
-    ]
+    return [Segment(carry(taken.x[a:b], medians), taken.stamps[a:b], int(taken.entity[a])) for a, b in pairwise(edges)]
 
 
 def carry(x: NDArray[np.float64], last: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -71,7 +69,9 @@ def starts(count: int, length: int, stride: int) -> NDArray[np.int64]:
     return found if found[-1] == count - length else np.append(found, count - length)
 
 
-def pieces(segment: Segment, length: int, stride: int, most: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
+def pieces(
+    segment: Segment, length: int, stride: int, most: int
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
     """Starts and windows of a segment, at most `most` windows at a time."""
     every = starts(len(segment.x), length, stride)
     for i in range(0, len(every), most):
