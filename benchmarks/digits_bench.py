@@ -3,8 +3,8 @@
     OMP_NUM_THREADS=1 python benchmarks/digits_bench.py [--seconds 6] [--seeds 0 1] [--only flow gan]
 
 scikit-learn's 8 x 8 digits scaled to [-1, 1], 1,200 to learn from and 597 held out (permutation of seed 0). Each family
-has the same CPU time on one thread: its speed is measured on three short runs, then it learns for a fixed number of
-steps, fewer if that took longer than thought: the result depends on the number of steps alone. Judged are 1,200 made
+has the same CPU time on one thread: its speed is measured on short runs, then it learns for a fixed number of steps,
+again if that took too long or too short: the result depends on the number of steps alone. Judged are 1,200 made
 digits:
 
     FD          Frechet distance of pixels (means and covariances) to the held-out digits
@@ -81,22 +81,24 @@ def judge(made: np.ndarray, learned: np.ndarray, held: np.ndarray) -> dict[str, 
 
 def learn(make: Make, x: torch.Tensor, seconds: float, seed: int) -> tuple[Family[Any], int, float]:
     """A family that learned for about so many CPU-seconds; its steps; the seconds they took."""
-    torch.manual_seed(seed)
-    speeds = []
-    for _ in range(3):  # the fastest: what else runs on the machine must not count
-        began = time.process_time()
-        fit(make(), Batch(x), Budget(steps=80), seed=seed)
-        speeds.append(80 / (time.process_time() - began))
-    steps = max(int(seconds * sorted(speeds)[1]), 1)
-    while True:  # a machine that is busy with other things is slower than it was: then it was too many steps
+
+    def run(steps: int) -> tuple[Family[Any], float]:
         torch.manual_seed(seed)
         family = make()
         began = time.process_time()
-        history = fit(family, Batch(x), Budget(steps=steps), seed=seed)
-        spent = time.process_time() - began
-        if spent <= seconds * 1.1:
-            return family, history.step, spent
-        steps = int(steps * seconds / spent)
+        fit(family, Batch(x), Budget(steps=steps), seed=seed)
+        return family, time.process_time() - began
+
+    run(10)
+    short, long = run(30)[1], run(130)[1]
+    pace = (long - short) / 100  # what is done once, as a prior fitted at the end, counts once
+    steps = max(int((seconds - short) / pace) + 30, 1)
+    for _ in range(3):  # a busy machine is slower, or faster, than it just was
+        family, spent = run(steps)
+        if 0.9 * seconds <= spent <= 1.1 * seconds:
+            break
+        steps = max(int(steps * seconds / spent), 1)
+    return family, steps, spent
 
 
 def rows_of(family: Family[Any]) -> list[tuple[str, Family[Any]]]:

@@ -44,9 +44,9 @@ class CycleGanConfig:
 
     width: int = 32
     depth: int = 2
-    cycle: float = 2.0
-    identity: float = 0.5
-    gamma: float = 0.02
+    cycle: float = 1.0
+    identity: float = 0.0
+    gamma: float = 0.002
 
     def __post_init__(self) -> None:
         if self.width < 1 or self.depth < 1:
@@ -75,7 +75,7 @@ class CycleGan(Family[Reals]):
     accepts: ClassVar[type] = Reals
     Config: ClassVar[type] = CycleGanConfig
     regimen: ClassVar[Training] = Training(
-        batch=16, steps=4000, rate=1e-3, decay=0.0, betas=(0.5, 0.99), clip=0.0, ema=0.998
+        batch=16, steps=4000, rate=2e-3, decay=0.0, betas=(0.5, 0.99), clip=0.0, ema=0.998
     )
     ready: Tensor
 
