@@ -47,6 +47,7 @@ BLOCKS = 64  # sets of noise that items share out among themselves
 FITTED = 50_000  # latents that a prior is fitted to, at most
 DRAWS = 3  # of them an item, where there are few items
 PARTICLES = 8  # that each of them is chosen from
+PRICE = 10.0  # nats a latent variable, more than any comes to cost
 NARROW = -7.0  # log sigma at least: q(z | x) must stay a density
 
 
@@ -68,7 +69,7 @@ class VaeConfig:
     binarise: bool = False
     beta: float = 1.0
     free: float = 0.0
-    warmup: int = 200
+    warmup: int = 500
     particles: int = 1
     samples: int = 64
     prior: str = "mixture"
@@ -151,22 +152,28 @@ class Vae(Family[Reals]):
         self.decoder.aim(self.likelihood.start(batch.x))
 
     def loss(self, batch: Batch) -> Tensor:
-        """The negative bound, nats an item; in evaluation with the same noise at every call, and without warm-up."""
+        """The negative bound, nats an item; in evaluation with the same noise at every call.
+
+        Evaluated during warm-up it is raised by a flat price for what KL does not weigh yet, so that it falls as the
+        weight grows: without, models of the first steps, which have no use for z, would seem the best of the run.
+        """
         config: VaeConfig = self.config
         rng = None if self.training else torch.Generator(batch.x.device).manual_seed(0)
         x, c = self.likelihood.look(batch.x, rng), self.context(batch.given)
         mu, log_sigma = self.posterior(x, c)
-        weight, free = config.beta, 0.0
+        warmth = min(1.0, (int(self.seen) + 1) / max(config.warmup, 1)) if self.training or int(self.seen) else 1.0
+        weight, free = config.beta * warmth, 0.0
         if self.training:
-            weight, free = weight * min(1.0, (int(self.seen) + 1) / max(config.warmup, 1)), config.free
+            free = config.free
             self.seen += 1
+        price = 0.0 if self.training else (1 - warmth) * PRICE * self.size
         eps = torch.randn(len(x), config.particles, self.size, generator=rng, device=x.device)
         if config.particles > 1:
-            return -self._importance(x, c, mu, log_sigma, eps, weight, batch.mask)
+            return price - self._importance(x, c, mu, log_sigma, eps, weight, batch.mask)
         z = mu + torch.exp(log_sigma) * eps[:, 0]
         kl = 0.5 * (mu.square() + torch.exp(2 * log_sigma) - 1) - log_sigma
         cost = kl.mean(0).clamp_min(free).sum() if free else kl.sum(1).mean()
-        return weight * cost - self._fit(x, self.decode(z, c), batch.mask).mean()
+        return price + weight * cost - self._fit(x, self.decode(z, c), batch.mask).mean()
 
     def _importance(
         self,
