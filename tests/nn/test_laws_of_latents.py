@@ -41,10 +41,10 @@ def test_fresh_laws_are_standard_normal(kind: str, slack: float) -> None:
     assert float((torch.cov(drawn.detach().T) - torch.eye(3)).abs().max()) < 0.07
 
 
-@pytest.mark.parametrize(("kind", "slack"), [("mixture", 0.02), ("coupling", 0.3)])
+@pytest.mark.parametrize(("kind", "slack"), [("mixture", 0.02), ("coupling", 0.35)])
 def test_a_fitted_law_is_as_likely_as_the_truth(kind: str, slack: float, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
-    monkeypatch.setattr(coupling, "STEPS", 400)
+    monkeypatch.setattr(coupling, "STEPS", 250)
     law = Mixture(2, 16) if kind == "mixture" else Coupling(2)
     law.fit(three(3000)[0].view(-1, 3, 2), rng=rng())
     z, truth = three(2000, seed=1)
