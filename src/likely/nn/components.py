@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from likely.nn.networks import TINY, flat
 
+CHUNK = 4096  # items at a time
 FINEST = 1e-4  # least variance of a component, as a share of the mean one: what is constant may stay almost so
 
 
@@ -43,19 +44,23 @@ class Components(nn.Module):
     @torch.no_grad()
     def look(self, x: Tensor) -> None:
         """Find mean, spreads and directions of items x (B, *)."""
-        x = x.double()
+        parts = torch.split(x, CHUNK)  # in float64, though not all at once
         if self.turned:
-            mean = x.flatten(1).mean(0)
-            y = x.flatten(1) - mean
-            variance, basis = torch.linalg.eigh(y.T @ y / max(len(y), 1))
+            mean = sum((part.flatten(1).double().sum(0) for part in parts), torch.zeros(())) / len(x)
+            squares = torch.zeros(len(mean), len(mean), dtype=mean.dtype, device=x.device)
+            for part in parts:
+                y = part.flatten(1).double() - mean
+                squares += y.T @ y
+            variance, basis = torch.linalg.eigh(squares / len(x))
             variance, basis = variance.flip(0), basis.flip(1)  # the widest first
             self.basis.copy_(basis)
         else:
             channel = len(self.shape) if len(self.shape) == 2 else 1  # of a window the last axis, of others the first
             axes = [axis for axis in range(x.ndim) if axis != channel]
-            middle = x.mean(axes, keepdim=True)
-            mean = middle.expand(1, *self.shape).flatten()
-            variance = (x - middle).square().mean(axes, keepdim=True).expand(1, *self.shape).flatten()
+            middle = x.mean(axes, keepdim=True, dtype=torch.float64)
+            squared = sum(((part - middle).square().sum(axes, keepdim=True) for part in parts), torch.zeros(()))
+            variance = squared * (middle.numel() / x.numel())
+            mean, variance = (part.expand(1, *self.shape).flatten() for part in (middle, variance))
         self.mean.copy_(mean)
         self.spread.copy_(variance.clamp(min=max(FINEST * float(variance.mean()), 1e-6)).sqrt())
 

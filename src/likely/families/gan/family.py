@@ -124,7 +124,8 @@ class Gan(Family[Reals]):
     def prepare(self, batch: Batch) -> None:
         """Find centre and spread of items x (B, *), from which the generator starts. The critic's first loss in
         training does so where nobody did before."""
-        mean, variance = batch.x.double().mean(0), batch.x.double().var(0, correction=0).mean()
+        mean = batch.x.mean(0, dtype=torch.float64)
+        variance = (batch.x - mean.to(batch.x)).square().mean(dtype=torch.float64)
         self.mean.copy_(mean)
         self.spread.copy_(variance.clamp(min=1e-6).sqrt())
         offset = mean
