@@ -19,22 +19,23 @@ if TYPE_CHECKING:
     from likely import data as data
     from likely import generator as generator
     from likely import grid as grid
+    from likely import learning as learning
     from likely import output as output
     from likely import testing as testing
     from likely.errors import LikelyError as LikelyError
     from likely.generator import Generator as Generator
-    from likely.generator import fit as fit
     from likely.generator import load as load
+    from likely.learning import fit as fit
 
 __version__ = VERSION
 
 _NAMES = {
-    "fit": "likely.generator",
+    "fit": "likely.learning",
     "load": "likely.generator",
     "Generator": "likely.generator",
     "LikelyError": "likely.errors",
 }
-_MODULES = {"data", "generator", "grid", "output", "testing"}
+_MODULES = {"data", "generator", "grid", "learning", "output", "testing"}
 
 __all__ = ["Generator", "LikelyError", "__version__", "data", "fit", "load"]
 

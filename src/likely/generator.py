@@ -12,9 +12,7 @@ Letters: n items asked for, B items at once, D variables.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,8 +21,8 @@ import numpy as np
 import torch
 
 from likely import artifact, registry
-from likely.choice import PRIVACY, Choice, choose, configure
-from likely.core import Batch, Budget, Cells, Codec, Completion, Conditional, Density, Family, Known, Listener, Progress
+from likely.choice import configure
+from likely.core import Batch, Budget, Codec, Completion, Conditional, Density, Family, Known, Listener, Progress
 from likely.errors import (
     ArtifactError,
     ConstraintError,
@@ -32,14 +30,11 @@ from likely.errors import (
     LikelyError,
     NotFitted,
     OptionError,
-    UnknownName,
     Unsupported,
 )
 from likely.evaluate.report import Report
 from likely.evaluate.table import evaluate_table
 from likely.train import loop
-from likely.train.log import bar
-from likely.version import VERSION
 
 CHUNK = 25_000  # items made at once: memory stays flat for any n
 TRIES = 50  # rounds of drawing again what breaks a constraint that no construction can hold
@@ -187,7 +182,7 @@ class Generator:
         return proposal
 
     def _stream(self, seed: int | None) -> torch.Generator:
-        return self._rng if seed is None else torch.Generator().manual_seed(_seed(seed))
+        return self._rng if seed is None else torch.Generator().manual_seed(whole_seed(seed))
 
     def _note_ess(self, ess: np.ndarray) -> None:
         weighted = ess[np.isfinite(ess)]
@@ -278,70 +273,6 @@ class Generator:
         return path
 
 
-def fit(  # noqa: PLR0913  (one argument a choice; all but the data have defaults)
-    data: Any,
-    *,
-    codec: str | Codec[Any] | None = None,
-    family: str | Family[Any] | None = None,
-    target: str | None = None,
-    privacy: str = "balanced",
-    columns: Mapping[str, str] | None = None,
-    constraints: list[Any] | None = None,
-    control: float = 0.1,
-    minutes: float | None = None,
-    seed: int = 0,
-    progress: bool | Listener = True,
-    checkpoint: str | Path | None = None,
-    **options: Any,
-) -> Generator:
-    """Learn the distribution of `data`: a table (DataFrame, list of dicts, path).
-
-    codec, family       names of the registry; inferred where None. `options` are fields of the family's Config.
-    target              a column people will predict: it is learned last, from all others.
-    privacy             "faithful", "balanced" or "private": how much truth to give for privacy.
-    columns             what a column is, where the inference is wrong: {"zip": "category"}.
-    constraints         what must hold in every row: ["start <= end", "total = a + b"].
-    control             share of rows set aside, never learned from, for the report card.
-    minutes             wall time to spend at most; None = what the family needs.
-    progress            a progress bar on standard error, or your own function of `Progress`.
-    checkpoint          a folder to resume from (families that learn by gradients).
-    """
-    seed = _seed(seed)
-    if privacy not in PRIVACY:
-        raise UnknownName("privacy setting", privacy, PRIVACY)
-    if minutes is not None and not minutes > 0:
-        raise OptionError(f"minutes is {minutes!r}; give more than 0, or None to take what is needed.")
-    if not 0 <= control <= 0.5:
-        raise OptionError(f"control is {control!r}; it is the share of rows set aside for the report: 0 to 0.5.")
-    with nullcontext(progress) if callable(progress) else listening(progress) as listen:
-        if listen:
-            listen(Progress("reading", 0.0))
-        coder = _codec(codec, target, privacy, columns, constraints)
-        items = coder.read(data)
-        learned, aside = _split(len(items), control, seed)
-        coder = coder.fit(items[learned])
-        batch = coder.encode(items[learned])
-        choice = choose(family, coder.space, len(learned), minutes, privacy, seed, options)
-        if isinstance(coder.space, Cells) and not coder.space.sizes:
-            raise DataError("Every column is empty, constant or an id: there is nothing to learn.")
-        model = choice.family
-        rng = torch.Generator().manual_seed(seed)
-        budget = Budget(minutes=minutes)
-        if model.objectives():
-            where = Path(checkpoint) if checkpoint else None
-            loop.fit(model, batch, budget, seed=seed, listen=listen, checkpoint=where)
-        else:
-            model.fit(batch, budget, rng=rng, listen=listen)
-    card = _card(coder, choice, seed, items, len(learned), target, privacy)
-    evidence = Evidence(items[learned], items[aside])
-    return Generator(coder, model, card, evidence, [choice.reason], torch.Generator().manual_seed(seed + 1))
-
-
-def listening(wanted: bool) -> AbstractContextManager[Listener | None]:
-    """A progress bar on standard error, or silence."""
-    return bar() if wanted else nullcontext(None)
-
-
 def load(path: str | Path) -> Generator:
     """A generator from its file. Raises ArtifactError where the file is no model, damaged or of a newer version."""
     card, tensors = artifact.read(path)
@@ -365,51 +296,13 @@ def load(path: str | Path) -> Generator:
 # ------------------------------------------------------------------------------------------------------ parts
 
 
-def _codec(
-    codec: str | Codec[Any] | None, target: str | None, privacy: str,
-    columns: Mapping[str, str] | None, constraints: list[Any] | None,
-) -> Codec[Any]:  # fmt: skip
-    if codec is not None and not isinstance(codec, str):
-        if target or columns or constraints:
-            raise OptionError("target, columns and constraints belong to the codec you made: give them to it instead.")
-        return codec
-    options = {"columns": columns, "constraints": constraints, "targets": [target] if target else None}
-    made: Codec[Any] = registry.get("codec", codec or "table")(
-        least=LEAST[privacy], **{name: value for name, value in options.items() if value}
-    )
-    return made
-
-
-def _split(n: int, control: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows to learn from and control rows (at most 5,000; none of a table under 200 rows), both in their own order."""
-    aside = min(5_000, int(n * control)) if n >= 200 else 0
-    order = np.random.default_rng(seed).permutation(n)
-    return np.sort(order[aside:]), np.sort(order[:aside])
-
-
-def _card(
-    codec: Codec[Any], choice: Choice, seed: int, items: Any, rows: int, target: str | None, privacy: str
-) -> dict[str, Any]:
-    return {
-        "library": VERSION,
-        "codec": {"name": codec.name, "state": codec.state()},
-        "family": {"name": choice.name, "config": choice.config},
-        "choice": choice.reason,
-        "seed": seed,
-        "rows": rows,
-        "target": target,
-        "privacy": privacy,
-        "data": hashlib.sha256(codec.encode(items).x.numpy().tobytes()).hexdigest(),
-        "report": None,
-    }
-
-
 def _repeat(known: Known, n: int) -> Known:
     soft = {j: w.expand(n, -1) for j, w in known.soft.items()} if known.soft else None
     return Known(known.x.expand(n, -1), known.mask.expand(n, -1), soft)
 
 
-def _seed(seed: int) -> int:
+def whole_seed(seed: int) -> int:
+    """The seed itself. Raises OptionError unless it is a whole number that a generator takes."""
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**63:
         raise OptionError(f"seed is {seed!r}; it is a whole number from 0 to 2**63 - 1.")
     return int(seed)

@@ -124,7 +124,8 @@ class Game(Family[Reals]):
         self.maker, self.judge = nn.ParameterDict({"shift": torch.zeros(d)}), nn.Linear(d, 1, bias=False)
 
     def made(self, n: int) -> Tensor:
-        return torch.randn(n, *self.space.shape) + self.maker["shift"]
+        shift = self.maker["shift"]
+        return torch.randn(n, *self.space.shape, device=shift.device) + shift
 
     def judging(self, batch: Batch) -> Tensor:
         gap = self.judge(batch.x).mean() - self.judge(self.made(len(batch.x)).detach()).mean()

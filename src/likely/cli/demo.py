@@ -48,7 +48,7 @@ def demo(
     )
 
     say("\nThe report card: synthetic beside real patients the model has not seen ...", quiet)
-    with likely.generator.listening(not quiet) as listen:
+    with likely.learning.listening(not quiet) as listen:
         card = gen.report(listen=listen)
     gen.save(model)
     card.save(out / "report.html")

@@ -44,7 +44,7 @@ def fit(  # noqa: PLR0913  (one argument an option)
     for line in [*map(str, gen.codec.describe()), "", *gen.codec.promises(), *gen.notes]:
         say(line, quiet or as_json)
     if with_report and gen.evidence and len(gen.evidence.control):
-        with likely.generator.listening(not quiet) as listen:
+        with likely.learning.listening(not quiet) as listen:
             report = gen.report(listen=listen)
         say("\n" + report.answer, quiet or as_json)
     gen.save(path)

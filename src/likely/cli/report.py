@@ -26,7 +26,7 @@ def report(
     gen = likely.load(model)
     if out is not None:
         likely.output.writable(out)
-    with likely.generator.listening(not quiet and holdout is not None) as listen:
+    with likely.learning.listening(not quiet and holdout is not None) as listen:
         card = gen.report(
             str(holdout) if holdout else None, train=str(train) if train else None, target=target, listen=listen
         )

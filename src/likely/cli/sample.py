@@ -27,7 +27,7 @@ def sample(
     gen = likely.load(model)
     wish = pairs(given or [], "--given", "age=60..80 (age=60.. has no upper end)")
     with (
-        likely.generator.listening(not quiet and out is not None) as listen,
+        likely.learning.listening(not quiet and out is not None) as listen,
         likely.output.writer(out, as_json) as write,
     ):
         for part in gen.stream(n, given=wish or None, temperature=temperature, seed=seed, listen=listen):

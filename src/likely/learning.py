@@ -1,0 +1,151 @@
+"""Learning: data in any form -> a codec that reads it, a family that fits, a generator that holds both.
+
+    gen = likely.fit("patients.csv", target="died")
+
+What is decided here: which rows are set aside as control rows, which codec and family there are to be, on which device
+gradients are computed, and what the card of the model says of all that.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from likely import registry
+from likely.choice import PRIVACY, Choice, choose
+from likely.core import Budget, Cells, Codec, Family, Listener, Progress
+from likely.errors import DataError, OptionError, UnknownName
+from likely.generator import Evidence, Generator, whole_seed
+from likely.train import loop
+from likely.train.distribute import Mesh
+from likely.train.log import bar
+from likely.version import VERSION
+
+LEAST = {"faithful": 10, "balanced": 10, "private": 25}  # rows behind every level and bin
+
+
+def fit(  # noqa: PLR0913  (one argument a choice; all but the data have defaults)
+    data: Any,
+    *,
+    codec: str | Codec[Any] | None = None,
+    family: str | Family[Any] | None = None,
+    target: str | None = None,
+    privacy: str = "balanced",
+    columns: Mapping[str, str] | None = None,
+    constraints: list[Any] | None = None,
+    control: float = 0.1,
+    minutes: float | None = None,
+    seed: int = 0,
+    device: str | None = None,
+    progress: bool | Listener = True,
+    checkpoint: str | Path | None = None,
+    **options: Any,
+) -> Generator:
+    """Learn the distribution of `data`: a table (DataFrame, list of dicts, path).
+
+    codec, family       names of the registry; inferred where None. `options` are fields of the family's Config.
+    target              a column people will predict: it is learned last, from all others.
+    privacy             "faithful", "balanced" or "private": how much truth to give for privacy.
+    columns             what a column is, where the inference is wrong: {"zip": "category"}.
+    constraints         what must hold in every row: ["start <= end", "total = a + b"].
+    control             share of rows set aside, never learned from, for the report card.
+    minutes             wall time to spend at most; None = what the family needs.
+    device              where gradients are computed: "cpu", "cuda", "cuda:1"; None = a GPU if torch sees one.
+    progress            a progress bar on standard error, or your own function of `Progress`.
+    checkpoint          a folder to resume from (families that learn by gradients).
+    """
+    seed = whole_seed(seed)
+    if privacy not in PRIVACY:
+        raise UnknownName("privacy setting", privacy, PRIVACY)
+    if minutes is not None and not minutes > 0:
+        raise OptionError(f"minutes is {minutes!r}; give more than 0, or None to take what is needed.")
+    if not 0 <= control <= 0.5:
+        raise OptionError(f"control is {control!r}; it is the share of rows set aside for the report: 0 to 0.5.")
+    place = _device(device)
+    with nullcontext(progress) if callable(progress) else listening(progress) as listen:
+        if listen:
+            listen(Progress("reading", 0.0))
+        coder = _codec(codec, target, privacy, columns, constraints)
+        items = coder.read(data)
+        learned, aside = _split(len(items), control, seed)
+        coder = coder.fit(items[learned])
+        batch = coder.encode(items[learned])
+        choice = choose(family, coder.space, len(learned), minutes, privacy, seed, options)
+        if isinstance(coder.space, Cells) and not coder.space.sizes:
+            raise DataError("Every column is empty, constant or an id: there is nothing to learn.")
+        model = choice.family
+        rng = torch.Generator().manual_seed(seed)
+        budget = Budget(minutes=minutes)
+        if model.objectives():
+            where = Path(checkpoint) if checkpoint else None
+            loop.fit(model, batch, budget, seed=seed, listen=listen, checkpoint=where, mesh=Mesh(device=place))
+        else:
+            model.fit(batch, budget, rng=rng, listen=listen)
+    card = _card(coder, choice, seed, items, len(learned), target, privacy)
+    evidence = Evidence(items[learned], items[aside])
+    return Generator(coder, model, card, evidence, [choice.reason], torch.Generator().manual_seed(seed + 1))
+
+
+def listening(wanted: bool) -> AbstractContextManager[Listener | None]:
+    """A progress bar on standard error, or silence."""
+    return bar() if wanted else nullcontext(None)
+
+
+# ------------------------------------------------------------------------------------------------------ parts
+
+
+def _device(name: str | None) -> torch.device:
+    """Where to compute. Raises OptionError for a device that torch does not see."""
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise OptionError(f"device is {name!r}, which torch cannot use here; 'cpu' always works.") from error
+    return device
+
+
+def _codec(
+    codec: str | Codec[Any] | None, target: str | None, privacy: str,
+    columns: Mapping[str, str] | None, constraints: list[Any] | None,
+) -> Codec[Any]:  # fmt: skip
+    if codec is not None and not isinstance(codec, str):
+        if target or columns or constraints:
+            raise OptionError("target, columns and constraints belong to the codec you made: give them to it instead.")
+        return codec
+    options = {"columns": columns, "constraints": constraints, "targets": [target] if target else None}
+    made: Codec[Any] = registry.get("codec", codec or "table")(
+        least=LEAST[privacy], **{name: value for name, value in options.items() if value}
+    )
+    return made
+
+
+def _split(n: int, control: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows to learn from and control rows (at most 5,000; none of a table under 200 rows), both in their own order."""
+    aside = min(5_000, int(n * control)) if n >= 200 else 0
+    order = np.random.default_rng(seed).permutation(n)
+    return np.sort(order[aside:]), np.sort(order[:aside])
+
+
+def _card(
+    codec: Codec[Any], choice: Choice, seed: int, items: Any, rows: int, target: str | None, privacy: str
+) -> dict[str, Any]:
+    return {
+        "library": VERSION,
+        "codec": {"name": codec.name, "state": codec.state()},
+        "family": {"name": choice.name, "config": choice.config},
+        "choice": choice.reason,
+        "seed": seed,
+        "rows": rows,
+        "target": target,
+        "privacy": privacy,
+        "data": hashlib.sha256(codec.encode(items).x.numpy().tobytes()).hexdigest(),
+        "report": None,
+    }
