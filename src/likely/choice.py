@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from likely import registry
-from likely.core import Cells, Family, Space
+from likely.core import Cells, Family, Reals, Space
 from likely.errors import Mismatch, OptionError, UnknownName
 
 PRIVACY = ("faithful", "balanced", "private")
@@ -41,8 +41,12 @@ def choose(
     privacy: str,
     seed: int,
     options: dict[str, Any],
+    given: Space | None = None,
 ) -> Choice:
-    """The family for `rows` items of `space`. Raises UnknownName, OptionError, Mismatch."""
+    """The family for `rows` items of `space`, with the space `given` of their condition, if any.
+
+    Raises UnknownName, OptionError, Mismatch.
+    """
     if isinstance(family, Family):
         if options:
             raise OptionError(f"{', '.join(options)}: options belong to the family you made: give them to it instead.")
@@ -68,7 +72,7 @@ def choose(
     config = configure(config, options, family)
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)  # a network's first weights come from torch's global generator
-        model = cls(space, None, config)
+        model = cls(space, given, config)
     return Choice(family, model, asdict(config), f"{reason} Privacy: {privacy}.")
 
 
@@ -88,6 +92,9 @@ def configure(config: Any, values: dict[str, Any], family: str) -> Any:
 
 
 def _decide(space: Space, rows: int, minutes: float | None) -> tuple[str, str, bool]:
+    if isinstance(space, Reals):
+        what = {1: "vectors", 2: "windows", 3: "images"}.get(len(space.shape), "arrays")
+        return "vae", f"'vae': the truest {what} a second of learning, with a likelihood and a latent space.", False
     if not isinstance(space, Cells):
         raise Mismatch(f"No family is known for {type(space).__name__} yet: name one with family=.")
     threads = max(1, torch.get_num_threads())

@@ -261,7 +261,7 @@ class Family(nn.Module, ABC, Generic[S]):
         """Look at the data once before gradients descend, for a better start. Nothing unless overridden."""
 
     def finish(self, batch: Batch, *, rng: torch.Generator) -> None:
-        """Look at the data once more with the weights that were kept: fit a prior on latents. Nothing unless overridden.
+        """Look at the data once more with the weights that were kept: fit a prior to latents. Nothing otherwise.
 
         Called with the items learned from, in evaluation mode. What it stores belongs into buffers."""
 
@@ -316,6 +316,13 @@ class Density(Protocol):
 
 
 @runtime_checkable
+class Scorer(Protocol):
+    """Says how strange each element of items is, without being a density: a reconstruction error."""
+
+    def errors(self, batch: Batch) -> Tensor: ...  # (B, D), larger = stranger; `Reals`: flattened
+
+
+@runtime_checkable
 class Conditional(Protocol):
     """Completes any subset of known variables; `proposal` may help where plain sampling is inefficient."""
 
@@ -335,7 +342,7 @@ class Latent(Protocol):
     """Maps items to latent vectors (B, Z) and back."""
 
     def embed(self, batch: Batch) -> Tensor: ...
-    def restore_from(self, z: Tensor) -> Tensor: ...
+    def restore_from(self, z: Tensor, given: Batch | None = None) -> Tensor: ...
 
 
 @runtime_checkable

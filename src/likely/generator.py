@@ -1,4 +1,4 @@
-"""The generator: one codec and one family joined. What the user holds.
+"""The generator: one codec and one family joined, and the codec of a condition where there is one.
 
     gen = likely.fit(data)              learn P(X)
     gen.sample(1000, given={...})       more like it; conditions hold in every row
@@ -7,24 +7,45 @@
     gen.report()                        true? varied? valid? new? private?
     gen.save(path), likely.load(path)
 
+A conditional generator is p(x | c): c has a codec of its own, and a prior p(c) learned beside it, so that items can be
+drawn without a wish, or with one about some part of c.
+
 Letters: n items asked for, B items at once, D variables.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from likely import artifact, registry
 from likely.choice import configure
-from likely.core import Batch, Budget, Codec, Completion, Conditional, Density, Family, Known, Listener, Progress
+from likely.conditions import PREFIX, Conditions
+from likely.core import (
+    Batch,
+    Budget,
+    Codec,
+    Completion,
+    Conditional,
+    Density,
+    Family,
+    Known,
+    Latent,
+    Listener,
+    Progress,
+    Reals,
+    Scorer,
+)
 from likely.errors import (
     ArtifactError,
+    ConditionError,
     ConstraintError,
     DataError,
     LikelyError,
@@ -33,12 +54,13 @@ from likely.errors import (
     Unsupported,
 )
 from likely.evaluate.report import Report
-from likely.evaluate.table import evaluate_table
+from likely.judgement import compare
 from likely.train import loop
 
-CHUNK = 25_000  # items made at once: memory stays flat for any n
+CHUNK = 25_000  # items made at once: memory stays flat for any n,
+NUMBERS = 20_000_000  # and this many reals, where items are large
+MADE = 5_000  # images or windows made for a report card: more are not looked at
 TRIES = 50  # rounds of drawing again what breaks a constraint that no construction can hold
-LEAST = {"faithful": 10, "balanced": 10, "private": 25}  # rows behind every level and bin
 THIN = 0.1  # share of rows with too few effective draws from which a proposal network pays
 
 
@@ -58,6 +80,7 @@ class Generator:
     family: Family[Any]
     card: dict[str, Any]
     evidence: Evidence | None = None
+    conditions: Conditions | None = None
     notes: list[str] = field(default_factory=list)  # what the last call has to say about its result
     _rng: torch.Generator = field(default_factory=torch.Generator, repr=False)
     _proposal: Family[Any] | None = field(default=None, repr=False)
@@ -70,11 +93,12 @@ class Generator:
     # ------------------------------------------------------------------------------------------- sampling
 
     def sample(
-        self, n: int, *, given: Mapping[str, Any] | None = None, temperature: float = 1.0, seed: int | None = None
+        self, n: int, *, given: Mapping[str, Any] | Any | None = None, temperature: float = 1.0, seed: int | None = None
     ) -> Any:
         """n items in the type that came in; `given` holds in every one of them.
 
-        `given` maps a column to a value, a set or list of values, or a range (low, high) with None for an open end.
+        `given` maps a column to a value, a set or list of values, or a range (low, high) with None for an open end. A
+        model that was learned with conditions (labels of images) takes a wish about these, or a table of n of them.
         A temperature below 1 draws more typical items, above 1 more unusual ones. Without a seed, each call
         goes on where the last one ended. Raises ConditionError where no item can meet the wish.
         """
@@ -85,7 +109,7 @@ class Generator:
         self,
         n: int,
         *,
-        given: Mapping[str, Any] | None = None,
+        given: Mapping[str, Any] | Any | None = None,
         temperature: float = 1.0,
         seed: int | None = None,
         listen: Listener | None = None,
@@ -99,10 +123,17 @@ class Generator:
             )
         self.notes = []
         rng = self._stream(seed)
-        known = self.codec.condition(given) if given else None
-        redrawn, low = 0, []
-        for start in range(0, n, CHUNK):
-            size = min(CHUNK, n - start)
+        rows = given is not None and not isinstance(given, Mapping)
+        if rows and self.conditions is None:
+            raise ConditionError(
+                "given is a mapping such as {'age': (60, 80)}; this model has no conditions of its own."
+            )
+        known = self.codec.condition(given) if given and self.conditions is None else None
+        redrawn, low, chunk = 0, [], self._chunk()
+        for start in range(0, n, chunk):
+            size = min(chunk, n - start)
+            if rows:  # a condition for each item: all at once
+                start, size = 0, n
             items, ess = self._draw(size, known, given, temperature, rng, start)
             bad = self.codec.rejects(items)
             for _ in range(TRIES):
@@ -121,6 +152,8 @@ class Generator:
             if listen:
                 listen(Progress("sampling", (start + size) / n))
             yield items
+            if rows:
+                break
         if redrawn:
             self.notes.append(f"{redrawn:,} rows were drawn again to meet constraints that only redrawing can hold.")
         self._note_ess(np.concatenate(low))
@@ -133,8 +166,9 @@ class Generator:
             raise DataError("No rows to fill: the table is empty.")
         rng = self._stream(seed)
         parts, low = [], []
-        for start in range(0, len(frame), CHUNK):
-            part = frame[start : start + CHUNK]
+        chunk = self._chunk()
+        for start in range(0, len(frame), chunk):
+            part = frame[start : start + chunk]
             completion = self._complete(self.codec.partial(part), 1.0, rng)
             parts.append(self.codec.make(completion.x, rng=rng, within=part, start=start))
             low.append(completion.ess.numpy())
@@ -145,11 +179,17 @@ class Generator:
         self,
         n: int,
         known: Known | None,
-        given: Mapping[str, Any] | None,
+        given: Mapping[str, Any] | Any | None,
         temperature: float,
         rng: torch.Generator,
         start: int,
     ) -> tuple[Any, np.ndarray]:
+        if self.conditions is not None:
+            batch, frame = self.conditions.draw(n, given, rng)
+            x = self.family.sample(n, given=batch, rng=rng, temperature=temperature)
+            items = self.codec.make(x, rng=rng, start=start)
+            attach = getattr(self.codec, "attach", None)
+            return attach(items, frame) if attach else items, np.full(n, np.inf)
         if known is None:
             x = self.family.sample(n, rng=rng, temperature=temperature, grammar=self.codec.grammar)
             ess = np.full(n, np.inf)
@@ -181,6 +221,12 @@ class Generator:
         self.notes.append("Some conditions are rare: a proposal network was learned from the model's own samples.")
         return proposal
 
+    def _chunk(self) -> int:
+        """Items made at once."""
+        space = self.codec.space
+        size = math.prod(space.shape) if isinstance(space, Reals) else 1
+        return max(1, min(CHUNK, NUMBERS // max(size, 1)))
+
     def _stream(self, seed: int | None) -> torch.Generator:
         return self._rng if seed is None else torch.Generator().manual_seed(whole_seed(seed))
 
@@ -197,26 +243,71 @@ class Generator:
     # -------------------------------------------------------------------------------------------- density
 
     def surprise(self, items: Any, *, each: bool = False) -> Any:
-        """How strange items are: (B,) nats, larger = stranger; with `each`, a mapping column -> (B,)."""
+        """How strange items are: (B,) nats, larger = stranger; with `each`, a mapping part -> (B,).
+
+        A part is a column of a table, a channel of a series, a block of an image. Of families without a likelihood
+        (autoencoder) it is a score of what does not come back.
+        """
         self.notes = []
-        if not isinstance(self.family, Density):
+        if not isinstance(self.family, Density | Scorer):
             raise Unsupported(
-                f"{self.card['family']['name']!r} gives no likelihood. Families that do: trees, masked, exact."
+                f"{self.card['family']['name']!r} gives no likelihood. Families that do: trees, masked and exact for "
+                "tables; vae and flow for images, series and tables."
             )
         frame = self.codec.read(items)
         if len(frame) == 0:
-            raise DataError("No rows to score: the table is empty.")
-        parts = []
-        for start in range(0, len(frame), CHUNK):
-            part = frame[start : start + CHUNK]
-            parts.append(self.codec.volume(part) - self.family.log_probs(self.codec.encode(part)))
-        nats = torch.cat(parts).numpy()
+            raise DataError("No items to score: there are none.")
+        chunk = self._chunk()
+        nats = torch.cat([self._nats(frame[start : start + chunk]) for start in range(0, len(frame), chunk)]).numpy()
         if not each:
             return nats.sum(1)
-        names = self.codec.cells
-        return {
-            name: nats[:, [i for i, cell in enumerate(names) if cell == name]].sum(1) for name in dict.fromkeys(names)
-        }
+        places: dict[str, list[int]] = {}
+        for place, cell in enumerate(self.codec.cells):
+            places.setdefault(cell, []).append(place)
+        return {name: nats[:, where].sum(1) for name, where in places.items()}
+
+    def _nats(self, part: Any) -> Tensor:
+        """(B, D) nats of items in the codec's own collection."""
+        batch = self.encode(part)
+        if isinstance(self.family, Density):
+            return self.codec.volume(part) - self.family.log_probs(batch)
+        return cast(Scorer, self.family).errors(batch)
+
+    def encode(self, items: Any) -> Batch:
+        """Items in the codec's own collection as tensors, with their conditions where the model has any."""
+        batch = self.codec.encode(items)
+        if self.conditions is None:
+            return batch
+        known = getattr(self.codec, "conditions", lambda _: None)(items)
+        return Batch(batch.x, self.conditions.of(known), batch.mask)
+
+    # --------------------------------------------------------------------------------------------- latents
+
+    def embed(self, items: Any) -> np.ndarray:
+        """Latent vectors (B, Z) of items. Raises Unsupported where the family has none."""
+        z: np.ndarray = self._latent().embed(self.encode(self.codec.read(items))).detach().cpu().numpy()
+        return z
+
+    def restore(self, z: np.ndarray, *, given: Any = None, seed: int = 0) -> Any:
+        """Items of latent vectors (B, Z), in the type that came in; `given` as in `sample` for conditional models."""
+        family = self._latent()
+        rng = torch.Generator().manual_seed(whole_seed(seed))
+        latent = torch.as_tensor(np.asarray(z), dtype=torch.float32)
+        if latent.ndim != 2:
+            raise OptionError(f"Latent vectors are (items, variables); an array of {tuple(latent.shape)} was given.")
+        if self.conditions is not None:
+            batch, frame = self.conditions.draw(len(latent), given, rng)
+            items = self.codec.make(family.restore_from(latent, batch), rng=rng)
+            attach = getattr(self.codec, "attach", None)
+            return self.codec.give(attach(items, frame) if attach else items)
+        return self.codec.give(self.codec.make(family.restore_from(latent), rng=rng))
+
+    def _latent(self) -> Latent:
+        if not isinstance(self.family, Latent):
+            raise Unsupported(
+                f"{self.card['family']['name']!r} has no latent vectors. Families that have: vae, autoencoder, flow."
+            )
+        return self.family
 
     # --------------------------------------------------------------------------------------------- report
 
@@ -247,9 +338,10 @@ class Generator:
         fresh = self.codec.settle(fresh)
         learned = self.codec.settle(learned) if learned is not None else None
         n = n or (len(learned) if learned is not None else len(fresh))
+        n = min(n, MADE) if isinstance(self.codec.space, Reals) else n
         made = self.codec.join(list(self.stream(n, seed=int(self.card["seed"]) + 1)))
-        report = evaluate_table(
-            learned, fresh, made, target=target or self.card.get("target"), check=self.codec.check,
+        report = compare(
+            self.codec, learned, fresh, made, target=target or self.card.get("target"),
             seed=int(self.card["seed"]), listen=listen, about=self._about(),
         )  # fmt: skip
         if holdout is None and train is None:
@@ -269,7 +361,8 @@ class Generator:
     def save(self, path: str | Path) -> Path:
         """Write one file, all or nothing; the rows learned from are not in it."""
         path = Path(path)
-        artifact.write(path, self.card, self.family.tensors())
+        given = self.conditions.tensors() if self.conditions else {}
+        artifact.write(path, self.card, {**self.family.tensors(), **given})
         return path
 
 
@@ -280,7 +373,9 @@ def load(path: str | Path) -> Generator:
         codec = registry.get("codec", card["codec"]["name"])().load(card["codec"]["state"])
         cls = registry.get("family", card["family"]["name"])
         config = configure(cls.Config(), card["family"]["config"], card["family"]["name"])
-        model = cls(codec.space, None, config).restore(tensors)
+        conditions = Conditions.load(card["given"], tensors) if card.get("given") else None
+        own = {name: tensor for name, tensor in tensors.items() if not name.startswith(PREFIX)}
+        model = cls(codec.space, conditions.codec.space if conditions else None, config).restore(own).eval()
         int(card["seed"]), int(card["rows"]), str(card["choice"]), str(card["privacy"]), str(card["library"])
         if card.get("report"):
             Report.from_dict(card["report"])
@@ -290,7 +385,7 @@ def load(path: str | Path) -> Generator:
         raise ArtifactError(
             f"{str(path)!r} is damaged: its card does not fit together ({str(error)[:100]})."
         ) from error
-    return Generator(codec, model, card, None, [], torch.Generator().manual_seed(int(card["seed"]) + 1))
+    return Generator(codec, model, card, None, conditions, [], torch.Generator().manual_seed(int(card["seed"]) + 1))
 
 
 # ------------------------------------------------------------------------------------------------------ parts

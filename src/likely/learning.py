@@ -12,21 +12,23 @@ import hashlib
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 
 from likely import registry
 from likely.choice import PRIVACY, Choice, choose
-from likely.core import Budget, Cells, Codec, Family, Listener, Progress
-from likely.errors import DataError, OptionError, UnknownName
+from likely.conditions import Conditions
+from likely.core import Batch, Budget, Cells, Codec, Family, Listener, Progress, Reals
+from likely.errors import DataError, Mismatch, OptionError, UnknownName
 from likely.generator import Evidence, Generator, whole_seed
 from likely.train import loop
 from likely.train.distribute import Mesh
 from likely.train.log import bar
 from likely.version import VERSION
 
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 LEAST = {"faithful": 10, "balanced": 10, "private": 25}  # rows behind every level and bin
 
 
@@ -35,6 +37,7 @@ def fit(  # noqa: PLR0913  (one argument a choice; all but the data have default
     *,
     codec: str | Codec[Any] | None = None,
     family: str | Family[Any] | None = None,
+    given: Any = None,
     target: str | None = None,
     privacy: str = "balanced",
     columns: Mapping[str, str] | None = None,
@@ -47,9 +50,12 @@ def fit(  # noqa: PLR0913  (one argument a choice; all but the data have default
     checkpoint: str | Path | None = None,
     **options: Any,
 ) -> Generator:
-    """Learn the distribution of `data`: a table (DataFrame, list of dicts, path).
+    """Learn the distribution of `data`: a table (DataFrame, list of dicts, path), images (a folder, arrays, PIL) or a
+    series (codec="series").
 
     codec, family       names of the registry; inferred where None. `options` are fields of the family's Config.
+    given               what items are made for, one row (or label) an item: then P(X | C) is learned. None = the labels
+                        that images come with, if any; False = no condition.
     target              a column people will predict: it is learned last, from all others.
     privacy             "faithful", "balanced" or "private": how much truth to give for privacy.
     columns             what a column is, where the inference is wrong: {"zip": "category"}.
@@ -71,16 +77,28 @@ def fit(  # noqa: PLR0913  (one argument a choice; all but the data have default
     with nullcontext(progress) if callable(progress) else listening(progress) as listen:
         if listen:
             listen(Progress("reading", 0.0))
-        coder = _codec(codec, target, privacy, columns, constraints)
+        coder = _codec(codec or infer(data), family, target, privacy, columns, constraints)
         items = coder.read(data)
-        learned, aside = _split(len(items), control, seed)
+        learned, aside = _apart(coder, items, control, seed)
         coder = coder.fit(items[learned])
         batch = coder.encode(items[learned])
-        choice = choose(family, coder.space, len(learned), minutes, privacy, seed, options)
-        if isinstance(coder.space, Cells) and not coder.space.sizes:
+        rng = torch.Generator().manual_seed(seed)
+        conditions = None
+        asked = _asked(given, coder, items)
+        if asked is not None:
+            conditions, c, frame = Conditions.learn(asked, learned, rng)
+            if len(frame) != len(items):
+                raise Mismatch(f"{len(frame)} conditions were given for {len(items)} items: one for each is wanted.")
+            batch = Batch(batch.x, c, batch.mask)
+            if hasattr(coder, "attach"):
+                items = coder.attach(items, frame)
+        known = conditions.codec.space if conditions else None
+        choice = choose(family, coder.space, len(learned), minutes, privacy, seed, options, known)
+        if (isinstance(coder.space, Cells) and not coder.space.sizes) or (
+            isinstance(coder.space, Reals) and 0 in coder.space.shape
+        ):
             raise DataError("Every column is empty, constant or an id: there is nothing to learn.")
         model = choice.family
-        rng = torch.Generator().manual_seed(seed)
         budget = Budget(minutes=minutes)
         if model.objectives():
             where = Path(checkpoint) if checkpoint else None
@@ -88,8 +106,9 @@ def fit(  # noqa: PLR0913  (one argument a choice; all but the data have default
         else:
             model.fit(batch, budget, rng=rng, listen=listen)
     card = _card(coder, choice, seed, items, len(learned), target, privacy)
+    card["given"] = conditions.card() if conditions else None
     evidence = Evidence(items[learned], items[aside])
-    return Generator(coder, model, card, evidence, [choice.reason], torch.Generator().manual_seed(seed + 1))
+    return Generator(coder, model, card, evidence, conditions, [choice.reason], torch.Generator().manual_seed(seed + 1))
 
 
 def listening(wanted: bool) -> AbstractContextManager[Listener | None]:
@@ -112,19 +131,67 @@ def _device(name: str | None) -> torch.device:
     return device
 
 
+def infer(data: Any) -> str:
+    """The name of the codec that such data ask for: a folder or image files, arrays of three axes or more, PIL images
+    are images; all else is a table. Windows of a series cannot be told from images: codec="series" says so."""
+    if isinstance(data, str | Path):
+        path = Path(data)
+        return "image" if path.is_dir() or path.suffix.lower() in PICTURES else "table"
+    first = data[0] if isinstance(data, list | tuple) and data else data
+    if isinstance(first, str | Path) and not isinstance(data, str | Path):
+        return "image" if Path(first).suffix.lower() in PICTURES else "table"
+    axes = getattr(first, "ndim", 0) + (1 if isinstance(data, list) else 0)
+    if hasattr(first, "getexif") or (isinstance(axes, int) and axes >= 3 and not hasattr(first, "columns")):
+        return "image"
+    return "table"
+
+
+def _asked(given: Any, coder: Codec[Any], items: Any) -> Any:
+    """The conditions to learn with: those named, or the labels that come with the items; None = no condition."""
+    if given is False:
+        return None
+    if given is not None:
+        return given
+    found = getattr(coder, "conditions", lambda _: None)(items)
+    if found is None:
+        return None
+    if getattr(coder, "calendar", False):
+        return found
+    return found.select("label") if "label" in found.columns and found["label"].n_unique() > 1 else None
+
+
+def _apart(coder: Codec[Any], items: Any, control: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Items to learn from and control items; a codec whose items overlap says itself which share nothing."""
+    if hasattr(coder, "apart") and len(items) >= 200 and control > 0:
+        learned, aside = coder.apart(items, control, seed)
+        return np.asarray(learned), np.asarray(aside)
+    return _split(len(items), control, seed)
+
+
 def _codec(
-    codec: str | Codec[Any] | None, target: str | None, privacy: str,
+    codec: str | Codec[Any], family: str | Family[Any] | None, target: str | None, privacy: str,
     columns: Mapping[str, str] | None, constraints: list[Any] | None,
 ) -> Codec[Any]:  # fmt: skip
-    if codec is not None and not isinstance(codec, str):
+    if not isinstance(codec, str):
         if target or columns or constraints:
             raise OptionError("target, columns and constraints belong to the codec you made: give them to it instead.")
         return codec
+    cls = registry.get("codec", codec)
     options = {"columns": columns, "constraints": constraints, "targets": [target] if target else None}
-    made: Codec[Any] = registry.get("codec", codec or "table")(
-        least=LEAST[privacy], **{name: value for name, value in options.items() if value}
+    if codec == "image":
+        named = [word for word, value in options.items() if value]
+        if named:
+            raise OptionError(f"{', '.join(named)}: images have no columns; leave it out.")
+        return cast(Codec[Any], cls())
+    if codec != "table":
+        return cast(Codec[Any], cls(**({"columns": columns} if columns else {})))
+    wanted = (
+        registry.get("family", family).accepts if isinstance(family, str) else type(family).accepts if family else Cells
     )
-    return made
+    space = "reals" if wanted is Reals else "cells"
+    return cast(
+        Codec[Any], cls(least=LEAST[privacy], space=space, **{name: value for name, value in options.items() if value})
+    )
 
 
 def _split(n: int, control: float, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -16,19 +16,29 @@ from likely.errors import MissingExtra, UnknownName
 TABLES: dict[str, dict[str, str]] = {
     "codec": {
         "table": "likely.codecs.table:Table",
+        "image": "likely.codecs.image:Image",
+        "series": "likely.codecs.series:Series",
     },
     "family": {
         "trees": "likely.families.trees:Trees",
         "masked": "likely.families.masked:Masked",
         "exact": "likely.families.exact:Exact",
+        "vae": "likely.families.vae:Vae",
+        "autoencoder": "likely.families.autoencoder:Autoencoder",
+        "flow": "likely.families.flow:Flow",
+        "gan": "likely.families.gan:Gan",
+        "cyclegan": "likely.families.cyclegan:CycleGan",
     },
-    "app": {},
+    "app": {
+        "monitor": "likely.apps.monitor:Monitor",
+    },
 }
 
 # package -> extra that installs it
 EXTRAS: dict[str, str] = {
     "pandas": "pandas",
     "pyarrow": "arrow",
+    "PIL": "images",
 }
 
 

@@ -23,6 +23,7 @@ Letters: B items, D variables, E items of the whole space, n draws.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -47,6 +48,7 @@ from likely.core import (
 
 ENUMERABLE = 5000  # items of a space that can be summed over
 DRAWS = 4000  # for chi-square
+NEAR, MOST = 0.02, 0.99  # how close reals without levels come back, and how many of them
 STEPS, RATE = 300, 5e-3  # of AdamW, falling to 0, before the laws of a family that learns by gradients are checked
 
 
@@ -62,22 +64,29 @@ def check_codec(codec: Codec[Any], items: Any, *, strangers: float = 0.05) -> No
     own = codec.read(items)
     _hold(codec.fit(own) is codec, "fit returns the codec itself")
     batch = codec.encode(own)
-    n = len(batch.x)
+    n, space = len(batch.x), codec.space
     _hold(n == len(own), "encode gives one row for each item")
-    _check_tensor(batch.x, codec.space, "encode")
+    _check_tensor(batch.x, space, "encode")
+    _check_range(batch.x, space)
 
-    _hold(isinstance(codec.space, codec.spaces), "space is one of spaces")
-    if isinstance(codec.space, Cells):
-        _hold(len(codec.cells) == len(codec.space.sizes), "cells names the part of an item each variable belongs to")
+    _hold(isinstance(space, codec.spaces), "space is one of spaces")
+    if isinstance(space, Cells | Reals):
+        elements = len(space.sizes) if isinstance(space, Cells) else math.prod(space.shape)
+        _hold(len(codec.cells) == elements, "cells names the part of an item that each variable or element belongs to")
 
     made = codec.make(batch.x, rng=_rng(1))
     _hold(_same(made, codec.make(batch.x, rng=_rng(1))), "make with the same seed makes the same items")
-    _hold(bool((codec.encode(made).x == batch.x).all()), "encode(make(x)) = x")
+    _hold(_alike(codec.encode(made).x, batch.x, space), "encode(make(x)) = x")
     whole = codec.join([made, made])
-    _hold(torch.equal(codec.encode(whole).x, torch.cat([batch.x, batch.x])), "join puts collections one after another")
+    _hold(
+        _alike(codec.encode(whole).x, torch.cat([batch.x, batch.x]), space),
+        "join puts collections one after another",
+    )
     odd = np.arange(n) % 2 == 1
-    mixed = codec.encode(codec.replace(made, odd, codec.make(batch.x[:1].expand(int(odd.sum()), -1), rng=_rng(2)))).x
-    _hold(bool((mixed == torch.where(torch.from_numpy(odd)[:, None], batch.x[:1], batch.x)).all()), "replace replaces")
+    others = codec.make(_repeat(batch.x[:1], int(odd.sum())), rng=_rng(2))
+    mixed = codec.encode(codec.replace(made, odd, others)).x
+    where = torch.from_numpy(odd).reshape(-1, *[1] * (batch.x.ndim - 1))
+    _hold(_alike(mixed, torch.where(where, batch.x[:1], batch.x), space), "replace replaces")
     _hold(np.asarray(codec.rejects(made)).shape == (n,), "rejects gives one truth value for each item")
     _hold(type(codec.give(own)) is type(items), "give(read(items)) has the type of items")
     for name, some, share in (("its own training data", own, strangers), ("what it made itself", made, 0.0)):
@@ -85,6 +94,8 @@ def check_codec(codec: Codec[Any], items: Any, *, strangers: float = 0.05) -> No
         _hold(len(reasons) == n, "check gives one list for each item")
         found = [reason for reason in reasons if reason]
         _hold(len(found) <= share * n, f"check finds {name} valid, not {found[:1]} in {len(found)} items")
+    if isinstance(space, Reals):
+        _check_any(codec, space, n)
 
     known = codec.partial(own)
     _hold(known.mask.dtype == torch.bool and known.mask.shape == known.x.shape, "partial's mask is bool, shaped like x")
@@ -94,6 +105,7 @@ def check_codec(codec: Codec[Any], items: Any, *, strangers: float = 0.05) -> No
     _hold(bool(np.isfinite(features).all()), "features are finite")
     volume = codec.volume(own)
     _hold(len(volume) == n and bool(torch.isfinite(volume).all()), "volume gives finite nats for each item")
+    _hold(volume.ndim == 2 and volume.shape[1] in (1, len(codec.cells)), "volume is (B, D), or (B, 1) for all alike")
     shown = codec.render(own)
     _hold(
         "/" in shown.media and isinstance(shown.data, bytes) and shown.data != b"", "render gives media type and bytes"
@@ -103,9 +115,53 @@ def check_codec(codec: Codec[Any], items: Any, *, strangers: float = 0.05) -> No
     text = json.dumps(state, allow_nan=False)
     other = type(codec)().load(json.loads(text))
     _hold(json.dumps(other.state(), allow_nan=False) == text, "load(state()) has the same state")
-    _hold(other.space == codec.space, "load(state()) has the same space")
+    _hold(other.space == space, "load(state()) has the same space")
     _hold(bool((other.encode(own).x == batch.x).all()), "load(state()) encodes alike")
     _hold(_same(other.make(batch.x, rng=_rng(1)), made), "load(state()) makes the same items")
+
+
+def _check_any(codec: Codec[Any], space: Reals, n: int) -> None:
+    """Whatever a family draws is an item."""
+    for scale in (1.0, 30.0):
+        noise = scale * torch.randn(n, *space.shape, generator=_rng(5))
+        some = codec.make(noise, rng=_rng(6))
+        found = [reason for reason in codec.check(some) if reason]
+        _hold(not found, f"any reals make valid items, not {found[:1]}")
+        again = codec.encode(some).x
+        _check_tensor(again, space, "encode")
+        _check_range(again, space)
+        _hold(_alike(codec.encode(codec.make(again, rng=_rng(7))).x, again, space), "what any reals made survives")
+
+
+def _check_range(x: Tensor, space: Space) -> None:
+    if isinstance(space, Reals) and space.bounds is not None:
+        low, high = space.bounds
+        _hold(bool(((x >= low) & (x <= high)).all()), "encode gives reals within bounds")
+        if space.levels:
+            codes = (x - low) * (space.levels - 1) / (high - low)
+            _hold(bool((codes - codes.round()).abs().max() < 1e-3), "encode gives evenly spaced levels")
+    if isinstance(space, Reals):
+        for start, stop in space.onehot:
+            part = x[..., start:stop]
+            _hold(bool(((part == 0) | (part == 1)).all() and (part.sum(-1) == 1).all()), "one-hot slices hold one 1")
+
+
+def _alike(a: Tensor, b: Tensor, space: Space) -> bool:
+    """Whether two codings say the same."""
+    if a.shape != b.shape:
+        return False
+    if not isinstance(space, Reals):
+        return bool((a == b).all())
+    if space.levels:
+        return bool(torch.allclose(a, b, atol=1e-6))
+    for start, stop in space.onehot:
+        if not torch.equal(a[..., start:stop], b[..., start:stop]):
+            return False
+    return bool(((a - b).abs() < NEAR).double().mean() >= MOST)
+
+
+def _repeat(x: Tensor, n: int) -> Tensor:
+    return x.expand(n, *x.shape[1:])
 
 
 # ---------------------------------------------------------------------------------------------- families
@@ -146,12 +202,15 @@ def learn(cls: type[Family[Any]], space: Space, batch: Batch, config: Any = None
         if not objectives:
             family.fit(batch, Budget(), rng=_rng(seed))
             return family
+        family.prepare(batch)
         family.train()
         optimisers = [torch.optim.AdamW(objective.module.parameters(), lr=RATE) for objective in objectives]
         for step in range(STEPS):
             rows = torch.randint(len(batch.x), (min(len(batch.x), 256),))
             part = Batch(batch.x[rows], mask=batch.mask[rows] if batch.mask is not None else None)
             for objective, optimiser in zip(objectives, optimisers, strict=True):
+                if step % objective.every:
+                    continue
                 for group in optimiser.param_groups:
                     group["lr"] = RATE * (1 - step / STEPS)
                 loss = objective.loss(part)
@@ -161,7 +220,8 @@ def learn(cls: type[Family[Any]], space: Space, batch: Batch, config: Any = None
                 optimiser.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
                 optimiser.step()
-    return family.eval()
+        family.eval().finish(batch, rng=_rng(seed))
+    return family
 
 
 def _check_drawing(family: Family[Any], space: Space, batch: Batch) -> None:

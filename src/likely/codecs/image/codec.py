@@ -185,6 +185,14 @@ class Image:
         known = {name: pl.Series(name, list(part), dtype=pl.String) for name, part in texts.items() if part is not None}
         return pl.DataFrame(known) if known else None
 
+    def attach(self, items: Pictures, conditions: pl.DataFrame) -> Pictures:
+        """Made images with what they were made for: columns label and caption of `conditions` (n rows)."""
+        texts = {
+            name: tuple(conditions[name].cast(pl.String)) if name in conditions.columns else None
+            for name in ("label", "caption")
+        }
+        return Pictures(items.pixels, texts["label"], texts["caption"], items.holes)
+
     # -------------------------------------------------------------------------------------- encode, decode
 
     def encode(self, items: Pictures) -> Batch:

@@ -1,0 +1,34 @@
+"""Which report card a modality gets: of tables, of images, of windows of a series."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from likely.core import Codec, Listener, Reals
+from likely.evaluate.arrays import Labels
+from likely.evaluate.images import evaluate_images
+from likely.evaluate.report import Report
+from likely.evaluate.series import evaluate_series
+from likely.evaluate.table import evaluate_table
+
+
+def compare(
+    codec: Codec[Any], train: Any, holdout: Any, made: Any, *, target: str | None, seed: int,
+    listen: Listener | None, about: dict[str, Any],
+) -> Report:  # fmt: skip
+    """The report card of `made` items beside real ones, all in the codec's own collections; `train` may be None."""
+    space = codec.space
+    if isinstance(space, Reals) and hasattr(holdout, "pixels"):
+        sets = (train, holdout, made)
+        labels = [None if one is None else one.labels for one in sets]
+        return evaluate_images(
+            None if train is None else train.pixels, holdout.pixels, made.pixels,
+            labels=None if labels[0] is None else Labels(*labels), seed=seed, listen=listen, about=about,
+        )  # fmt: skip
+    if isinstance(space, Reals) and hasattr(holdout, "values") and getattr(holdout.values, "ndim", 0) == 3:
+        names = [channel.name for channel in getattr(codec, "channels", [])]
+        return evaluate_series(
+            None if train is None else train.values, holdout.values, made.values, channels=names or None, seed=seed,
+            listen=listen, about=about,
+        )  # fmt: skip
+    return evaluate_table(train, holdout, made, target=target, check=codec.check, seed=seed, listen=listen, about=about)
