@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from likely import data as data
     from likely import generator as generator
     from likely import grid as grid
+    from likely import latent as latent
     from likely import learning as learning
     from likely import output as output
     from likely import testing as testing
@@ -35,7 +36,7 @@ _NAMES = {
     "Generator": "likely.generator",
     "LikelyError": "likely.errors",
 }
-_MODULES = {"data", "generator", "grid", "learning", "output", "testing"}
+_MODULES = {"data", "generator", "grid", "latent", "learning", "output", "testing"}
 
 __all__ = ["Generator", "LikelyError", "__version__", "data", "fit", "load"]
 

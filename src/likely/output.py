@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,8 +13,67 @@ import numpy as np
 import polars as pl
 
 from likely.codecs.table.write import Writer
+from likely.core import Cells
 from likely.errors import OptionError, StorageError
 from likely.generator import Generator
+from likely.registry import require
+from likely.train.checkpoint import write_atomic
+
+
+def many(gen: Generator) -> str:
+    """What its items are called."""
+    return {"image": "images", "series": "windows"}.get(gen.card["codec"]["name"], "rows")
+
+
+@contextmanager
+def made(gen: Generator, path: Path | None, as_json: bool = False) -> Iterator[Callable[[Any], None]]:
+    """A function that takes what `gen.stream` gives, piece after piece: rows of a table; images as PNGs in a folder, as
+    one contact sheet (.png) or one array (.npy); windows of a series as a table or an array (.npy)."""
+    if isinstance(gen.codec.space, Cells) or gen.card["codec"]["name"] == "table":
+        with writer(path, as_json) as write:
+            yield write
+        return
+    if path is None:
+        raise OptionError("Images and windows are written to a place: -o made.png (a sheet), -o folder, -o made.npy")
+    parts: list[Any] = []
+    yield parts.append
+    whole = gen.codec.join(parts)
+    if path.suffix.lower() == ".npy":
+        values: Any = getattr(whole, "pixels", getattr(whole, "values", None))
+        buffer = io.BytesIO()
+        np.save(buffer, values, allow_pickle=False)
+        write_atomic(path, buffer.getvalue())
+    elif not hasattr(whole, "pixels"):
+        frame = gen.codec.give(whole)
+        if isinstance(frame, np.ndarray | list):
+            raise OptionError(f"The model was learned from arrays: write an array, -o {path.stem}.npy")
+        with writer(path, as_json) as write:
+            write(frame if isinstance(frame, pl.DataFrame) else pl.DataFrame(frame))
+    elif path.suffix.lower() == ".png":
+        write_atomic(path, gen.codec.render(whole).data)
+    elif not path.suffix:
+        _folder(whole, path)
+    else:
+        raise OptionError(
+            f"Images are written as {path.stem}.png (a sheet), {path.stem}.npy, or into a folder {path.stem}"
+        )
+
+
+def _folder(pictures: Any, path: Path) -> None:
+    """One PNG an image, and labels.csv where labels are known."""
+    image = require("PIL.Image", "writing images")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"Cannot make the folder {str(path)!r}: {error.strerror}.") from error
+    names = [f"{place:06d}.png" for place in range(len(pictures))]
+    for name, pixels in zip(names, pictures.pixels, strict=True):
+        buffer = io.BytesIO()
+        image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(buffer, "PNG")
+        write_atomic(path / name, buffer.getvalue())
+    if pictures.labels is not None:
+        with writer(path / "labels.csv") as write:
+            write(pl.DataFrame({"file": names, "label": list(pictures.labels)}))
 
 
 @contextmanager

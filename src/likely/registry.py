@@ -29,6 +29,14 @@ TABLES: dict[str, dict[str, str]] = {
         "gan": "likely.families.gan:Gan",
         "cyclegan": "likely.families.cyclegan:CycleGan",
     },
+    "demo": {
+        "patients": "likely.cli.demo_patients:patients",
+        "images": "likely.cli.demo_images:images",
+        "monitor": "likely.cli.demo_monitor:pump",
+    },
+    "command": {
+        "monitor": "likely.cli.monitor:monitor",
+    },
     "app": {
         "monitor": "likely.apps.monitor:Monitor",
     },

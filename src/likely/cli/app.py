@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from likely import registry
 from likely.cli import demo, fill, fit, report, sample, score, show
 from likely.errors import LikelyError
 from likely.version import VERSION
@@ -40,6 +41,17 @@ def options(
 
 for verb in (fit.fit, sample.sample, fill.fill, score.score, report.report, show.list_, show.show, demo.demo):
     app.command(name=verb.__name__.rstrip("_"))(verb)
+
+
+@app.command(
+    name="monitor",
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+def monitor(words: typer.Context) -> None:
+    """Watch machines and tables: likely monitor --help (fit, watch, life)"""
+    # An application has verbs of its own, and brings torch: it is imported when it is called.
+    registry.get("command", "monitor")(words.args, prog_name="likely monitor")
 
 
 def main() -> None:

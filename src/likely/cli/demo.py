@@ -1,61 +1,25 @@
-"""likely demo: the whole job on real data, with a story of what happens."""
+"""likely demo: a whole job, with a story of what happens. Which one is looked up by name, so that none is imported."""
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-import likely
-from likely.cli.options import Quiet, Seed, say
+from likely import registry
+from likely.cli.options import Quiet, Seed
 
 Folder = Annotated[Path, typer.Option("-o", "--out", help="The folder for what the demo makes.")]
+What = Annotated[str, typer.Argument(help="patients, images or monitor.")]
 
 
 def demo(
+    what: What = "patients",
     out: Folder = Path("demo"),
-    n: Annotated[int, typer.Option("-n", help="How many patients.")] = 5000,
+    n: Annotated[int, typer.Option("-n", help="How many patients, or images.")] = 5000,
     seed: Seed = 0,
     quiet: Quiet = False,
 ) -> None:
-    """Synthetic patients from 9,105 real ones: likely demo"""
-    started = time.monotonic()
-    out.mkdir(parents=True, exist_ok=True)
-    patients = likely.data.support2()
-    missing = patients.null_count().sum_horizontal().item() / patients.height / patients.width
-    say(
-        f"SUPPORT2: {len(patients):,} critically ill patients of five US hospitals (Knaus et al. 1995),\n"
-        f"{patients.width} columns, {missing:.0%} of the cells missing. "
-        "A tenth is set aside and never learned from.\n",
-        quiet,
-    )
-    gen = likely.fit(patients, target="hospdead", seed=seed, progress=not quiet)
-    for line in gen.notes:
-        say(line, quiet)
-    model = gen.save(out / "patients.likely")
-
-    say(f"\n{n:,} synthetic patients ...", quiet)
-    with likely.output.writer(out / "patients.csv") as write:
-        for part in gen.stream(n, seed=seed):
-            write(part)
-    say("Three of them, all women over 80 with cancer, because we ask for that:\n", quiet)
-    wish = {"sex": "female", "age": (80, None), "dzclass": "Cancer"}
-    say(
-        str(gen.sample(3, given=wish, seed=seed)["age", "sex", "dzgroup", "num.co", "meanbp", "crea", "hospdead"]),
-        quiet,
-    )
-
-    say("\nThe report card: synthetic beside real patients the model has not seen ...", quiet)
-    with likely.learning.listening(not quiet) as listen:
-        card = gen.report(listen=listen)
-    gen.save(model)
-    card.save(out / "report.html")
-    say(f"\n{card}", quiet)
-    say(
-        f"\nDone in {time.monotonic() - started:.0f} seconds. Look at {out / 'report.html'} in a browser; "
-        f"{out / 'patients.csv'} are the patients,\n"
-        f"{model} is the model:  likely sample {model} -n 100 --given sex=female",
-        quiet,
-    )
+    """Real data, learned and made more of: likely demo, likely demo images, likely demo monitor"""
+    registry.get("demo", what)(out, n, seed, quiet)

@@ -31,8 +31,9 @@ def demo_monitor(out: Folder = Path("demo"), seed: Seed = 0, quiet: Quiet = Fals
     first.write_csv(out / "sensors.csv")
     second.write_csv(out / "new.csv")
     say(
-        f"A pump, SIMULATED (equations in likely.apps.monitor.pump): five sensors, a reading every two minutes, {pump.height:,} "
-        "in four weeks.\nThe first two weeks teach what is normal. They hold a leak that nobody noted; it is tolerated.\n",
+        "A pump, SIMULATED (equations in likely.apps.monitor.pump): five sensors, a reading every two minutes, "
+        f"{pump.height:,} in four weeks.\nThe first two weeks teach what is normal. They hold a leak that nobody noted; "
+        "it is tolerated.\n",
         quiet,
     )
     monitor = Monitor.fit(first, seed=seed)
@@ -40,7 +41,8 @@ def demo_monitor(out: Folder = Path("demo"), seed: Seed = 0, quiet: Quiet = Fals
     say(f"Learned: {monitor}.\nParts: {', '.join(monitor.parts)}.\n\nThe next two weeks:", quiet)
     found = episodes(monitor.score(second))
     for one in found:
-        inside = truth.filter(pl.col("time").dt.strftime("%Y-%m-%d %H:%M:%S").is_between(str(one.start), str(one.end)))
+        moment = pl.col("time").dt.strftime("%Y-%m-%d %H:%M:%S")
+        inside = truth.filter(moment.is_between(pl.lit(str(one.start)), pl.lit(str(one.end))))
         true = inside.filter(pl.col("fault") != "")["fault"].mode().to_list()
         say(f"  {one}   [in truth: {true[0] if true else 'nothing'}]", quiet)
     moved = monitor.drift(second).filter("moved")["column"].to_list()

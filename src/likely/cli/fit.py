@@ -17,7 +17,10 @@ def fit(  # noqa: PLR0913  (one argument an option)
     target: Annotated[str | None, typer.Option(help="A column people will predict.")] = None,
     privacy: Annotated[str, typer.Option(help="faithful, balanced or private.")] = "balanced",
     family: Annotated[
-        str | None, typer.Option(help="trees, masked or exact; chosen by size and time otherwise.")
+        str | None, typer.Option(help="trees, masked, vae, flow, ... (likely list); chosen otherwise.")
+    ] = None,
+    codec: Annotated[
+        str | None, typer.Option(help="table, image or series; a folder is images, a file a table otherwise.")
     ] = None,
     column: Annotated[
         list[str] | None, typer.Option(help="What a column is: --column zip=category (also drop).")
@@ -27,6 +30,7 @@ def fit(  # noqa: PLR0913  (one argument an option)
     ] = None,
     control: Annotated[float, typer.Option(help="Share of rows set aside for the report.")] = 0.1,
     minutes: Annotated[float | None, typer.Option(help="Time to spend at most.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda; a GPU where there is one otherwise.")] = None,
     with_report: Annotated[
         bool, typer.Option("--report/--no-report", help="Measure and store the report card.")
     ] = True,
@@ -38,7 +42,8 @@ def fit(  # noqa: PLR0913  (one argument an option)
     path = out or data.with_name(data.name.split(".")[0] + ".likely")
     likely.output.writable(path)
     gen = likely.fit(
-        str(data), target=target, privacy=privacy, family=family, seed=seed, control=control, minutes=minutes,
+        str(data), codec=codec, target=target, privacy=privacy, family=family, seed=seed, control=control,
+        minutes=minutes, device=device,
         columns=pairs(column or [], "--column", "zip=category"), constraints=constraint or None, progress=not quiet,
     )  # fmt: skip
     for line in [*map(str, gen.codec.describe()), "", *gen.codec.promises(), *gen.notes]:
@@ -53,4 +58,5 @@ def fit(  # noqa: PLR0913  (one argument an option)
             {"model": str(path), "choice": gen.card["choice"], "rows": gen.card["rows"], "report": gen.card["report"]}
         )
     else:
-        say(f"\nSaved {path}. Next: likely sample {path} -n 1000 -o more.csv   or   likely report {path}", quiet)
+        more = "more.png" if likely.output.many(gen) == "images" else "more.csv"
+        say(f"\nSaved {path}. Next: likely sample {path} -n 1000 -o {more}   or   likely report {path}", quiet)

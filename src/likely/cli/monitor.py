@@ -26,7 +26,7 @@ from likely.train.checkpoint import write_atomic
 monitor = typer.Typer(
     name="monitor",
     no_args_is_help=True,
-    help="Watches machines and tables: learns what is normal, says what is not, which sensor, when, and how long it will last.",
+    help="Watches machines and tables: what is strange, which sensor, when, and how long until failure.",
 )
 
 BATCH = 4096  # lines of a file at a time; of a stream, each as it arrives
@@ -37,7 +37,7 @@ Drop = Annotated[list[str] | None, typer.Option(help="A column to leave out; may
 
 
 @monitor.command("fit")
-def fit(
+def fit(  # noqa: PLR0913  (one argument an option)
     data: Data,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="The monitor: NAME.likely.")] = None,
     time: Time = None,
@@ -106,7 +106,7 @@ def watch(
 
 
 @monitor.command("life")
-def life(
+def life(  # noqa: PLR0913  (one argument an option)
     data: Annotated[str, typer.Argument(help="Histories that end in failure; or a life model.", show_default=False)],
     new: Annotated[str | None, typer.Argument(help="With a model: machines to judge.", show_default=False)] = None,
     out: Annotated[
@@ -121,8 +121,7 @@ def life(
     seed: Seed = 0,
     quiet: Quiet = False,
 ) -> None:
-    """How long until failure: likely monitor life runs.csv --entity pump -o life.likely; likely monitor life
-    life.likely new.csv"""
+    """How long until failure: likely monitor life runs.csv --entity pump -o life.likely"""
     if data.endswith(".likely"):
         if new is None:
             raise OptionError(f"Whose life? Give the readings: likely monitor life {data} new.csv")
@@ -141,8 +140,8 @@ def life(
     made.save(path)
     say(
         f"Learned from {made.about['machines']} machines; error {made.about['rmse']:.1f} {made.unit} (cross-validated), "
-        f"life told apart up to {made.cap:.0f} {made.unit}.\nIf the alarm rings once the low end of the interval is at the "
-        "horizon:",
+        f"life told apart up to {made.cap:.0f} {made.unit}.\nIf the alarm rings once the low end of the interval is "
+        "at the horizon:",
         quiet,
     )
     for lead in made.leads:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -19,6 +19,9 @@ def report(
     ] = None,
     train: Annotated[Path | None, typer.Option(help="The rows learned from: needed to measure privacy anew.")] = None,
     target: Annotated[str | None, typer.Option(help="The column to predict.")] = None,
+    show: Annotated[
+        str, typer.Option(help="Of images and windows: made, real (beside unseen real ones), nearest (training ones).")
+    ] = "made",
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -31,7 +34,7 @@ def report(
             str(holdout) if holdout else None, train=str(train) if train else None, target=target, listen=listen
         )
     if out is not None:
-        card.save(out)
+        card.save(out, show=cast(Any, show))
         say(f"Wrote {out}.", quiet)
     if as_json:
         show_json(card.to_dict())

@@ -28,11 +28,11 @@ def sample(
     wish = pairs(given or [], "--given", "age=60..80 (age=60.. has no upper end)")
     with (
         likely.learning.listening(not quiet and out is not None) as listen,
-        likely.output.writer(out, as_json) as write,
+        likely.output.made(gen, out, as_json) as write,
     ):
         for part in gen.stream(n, given=wish or None, temperature=temperature, seed=seed, listen=listen):
             write(part)
     for note in gen.notes:
         say(note, quiet)
     if out is not None:
-        say(f"Wrote {n:,} rows to {out}.", quiet)
+        say(f"Wrote {n:,} {likely.output.many(gen)} to {out}.", quiet)

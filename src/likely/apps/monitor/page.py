@@ -49,15 +49,15 @@ def page(monitor: Monitor, data: Any, title: str = "What the monitor saw") -> st
     if monitor.readings.ordered:
         found = episodes(verdicts)
         text += (
-            f"<p>{len(taken.x):,} readings of {len(monitor.sensors)} columns, {len(verdicts):,} windows of {monitor.length}: "
-            f"<b>{len(found)} alarm{'s' * (len(found) != 1)}</b>. An alarm rings where a normal machine would cause fewer "
-            f"than {budget:g} {'a day' if unit == 'day' else 'in ' + escape(unit)}.</p>"
+            f"<p>{len(taken.x):,} readings of {len(monitor.sensors)} columns, {len(verdicts):,} windows of "
+            f"{monitor.length}: <b>{len(found)} alarm{'s' * (len(found) != 1)}</b>. An alarm rings where a normal "
+            f"machine would cause fewer than {budget:g} {'a day' if unit == 'day' else 'in ' + escape(unit)}.</p>"
         )
         text += _list(found, unit) + _machines(monitor, looks, taken, verdicts, found)
     else:
         text += (
-            f"<p>{len(verdicts):,} rows of {len(monitor.sensors)} columns: <b>{count:,} alarms</b>. An alarm rings where fewer "
-            f"than {budget:g} of 1,000 normal rows would ring.</p>" + _rows(monitor, looks[0], verdicts)
+            f"<p>{len(verdicts):,} rows of {len(monitor.sensors)} columns: <b>{count:,} alarms</b>. An alarm rings "
+            f"where fewer than {budget:g} of 1,000 normal rows would ring.</p>" + _rows(monitor, looks[0], verdicts)
         )
     return text + _drift(monitor.drift(data)) + "</main></body></html>"
 
@@ -67,7 +67,8 @@ def _list(found: list[Episode], unit: str) -> str:
         return ""
     named = any(one.entity for one in found)
     lines = "".join(
-        f"<tr><td>{escape(str(one.start))}</td><td>{escape(str(one.end))}</td>{f'<td>{escape(one.entity)}</td>' if named else ''}"
+        f"<tr><td>{escape(str(one.start))}</td><td>{escape(str(one.end))}</td>"
+        f"{f'<td>{escape(one.entity)}</td>' if named else ''}"
         f"<td><b>{escape(one.sensor)}</b>{' (stuck)' if one.stuck else ''}</td><td>{escape(str(one.at))}</td>"
         f'<td class="n">{_rate(one.false_alarms)}</td><td>{escape(", ".join(one.parts))}</td></tr>'
         for one in found[:SHOWN]
@@ -143,7 +144,8 @@ def _rows(monitor: Monitor, look: Look, verdicts: pl.DataFrame) -> str:
     text += plot.strips(axis, order, {name: part.numpy() for name, part in look.nats.parts.items()})
     lines = "".join(
         f'<tr><td class="n">{row["row"]:,}</td><td class="n">{row["score"]:.1f}</td>'
-        f'<td class="n">{_rate(row["false_alarms"])}</td><td><b>{escape(row["sensor"])}</b> ({row["share"]:.0%})</td></tr>'
+        f'<td class="n">{_rate(row["false_alarms"])}</td>'
+        f"<td><b>{escape(row['sensor'])}</b> ({row['share']:.0%})</td></tr>"
         for row in verdicts.sort("score", descending=True).head(SHOWN).to_dicts()
     )
     head = "<th>row</th><th>score, nats</th><th>false alarms per 1,000 rows</th><th>column</th>"
