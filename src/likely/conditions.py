@@ -33,13 +33,15 @@ class Conditions:
     name: str  # of the prior's family
 
     @classmethod
-    def learn(cls, items: Any, rows: np.ndarray, rng: torch.Generator) -> tuple[Self, Batch, Any]:
-        """From conditions of all items, of which `rows` are learned from: itself, those rows encoded, and all of them.
+    def learn(cls, items: Any, n: int, rows: np.ndarray, rng: torch.Generator) -> tuple[Self, Batch, Any]:
+        """From conditions of all n items, of which `rows` are learned from: itself, those rows encoded, and all of them.
 
-        Raises DataError for conditions that say nothing.
+        Raises Mismatch for more or fewer than n, DataError for conditions that say nothing.
         """
         codec: Codec[Any] = registry.get("codec", "table")()
         frame = codec.read(_table(items))
+        if len(frame) != n:
+            raise Mismatch(f"{len(frame):,} conditions were given for {n:,} items: one for each is wanted.")
         codec.fit(frame[rows])
         batch = codec.encode(frame[rows])
         if not batch.x.shape[1]:

@@ -21,7 +21,7 @@ from likely import registry
 from likely.choice import PRIVACY, Choice, choose
 from likely.conditions import Conditions
 from likely.core import Batch, Budget, Cells, Codec, Family, Listener, Progress, Reals
-from likely.errors import DataError, Mismatch, OptionError, UnknownName
+from likely.errors import DataError, OptionError, UnknownName
 from likely.generator import Evidence, Generator, whole_seed
 from likely.train import loop
 from likely.train.distribute import Mesh
@@ -86,9 +86,7 @@ def fit(  # noqa: PLR0913  (one argument a choice; all but the data have default
         conditions = None
         asked = _asked(given, coder, items)
         if asked is not None:
-            conditions, c, frame = Conditions.learn(asked, learned, rng)
-            if len(frame) != len(items):
-                raise Mismatch(f"{len(frame)} conditions were given for {len(items)} items: one for each is wanted.")
+            conditions, c, frame = Conditions.learn(asked, len(items), learned, rng)
             batch = Batch(batch.x, c, batch.mask)
             if hasattr(coder, "attach"):
                 items = coder.attach(items, frame)
