@@ -4,9 +4,9 @@
     python benchmarks/mnist_bench.py --device cuda --minutes 5 --particles 16 --batch 512     # importance-weighted
 
 60,000 training images, whose pixels are drawn anew as 0 or 1 at every step; 10,000 test images, binarised once with
-seed 0; the bound of Burda et al. 2016 with K = 1000 particles. Printed are the bound with the prior that
-was trained with, N(0, I), and with the one fitted to the latents of the training images afterwards, which is the
-model's own and takes the same place in the bound.
+seed 0; the bound of Burda et al. 2016 with K = 1000 particles. The prior in
+the bound is the model's own, fitted to the latents of the training images after training, from which it also samples;
+a row more has the bound under N(0, I), the prior it was trained with.
 
   claims    at most 86.7 nats after 20 CPU-minutes on one thread; at most 84.8 with the importance-weighted objective
   published one stochastic layer, two layers of 200, 50 latents: 86.76 (VAE), 84.78 (IWAE, k = 50), Burda et al. 2016
@@ -112,19 +112,20 @@ def main() -> None:
     }  # fmt: skip
     print({name: value if isinstance(value, str) else round(float(value or 0), 2) for name, value in about.items()})
     rows = []
-    fitted = family.prior
-    for name, prior in {"N(0, I)": Normal(family.size).to(device), asked.prior: fitted}.items():
+    seen, normal, own = binary(train[:1000].cpu(), 0).to(device), Normal(family.size).to(device), family.prior
+    for name, prior, data, x in (
+        (asked.prior, own, "test", test), (asked.prior, own, "train", seen), ("N(0, I)", normal, "test", test[:1000]),
+    ):  # fmt: skip
         family.prior = prior
-        for data, x in (("train", binary(train[:1000].cpu(), 0).to(device)), ("test", test)):
-            cpu = time.process_time()
-            nats = -family.log_prob(Batch(x)).double().cpu()
-            rows.append(
-                {
-                    "prior": name, "images": f"{len(x)} {data}", "K": asked.samples, "nats": float(nats.mean()),
-                    "error": float(nats.std() / math.sqrt(len(nats))), "CPU s": time.process_time() - cpu,
-                }
-            )  # fmt: skip
-            print(results.table(rows[-1:], list(rows[-1])), flush=True)
+        cpu = time.process_time()
+        nats = -family.log_prob(Batch(x)).double().cpu()
+        rows.append(
+            {
+                "prior": name, "images": f"{len(x)} {data}", "K": asked.samples, "nats": float(nats.mean()),
+                "error": float(nats.std() / math.sqrt(len(nats))), "CPU s": time.process_time() - cpu,
+            }
+        )  # fmt: skip
+        print(results.table(rows[-1:], list(rows[-1])), flush=True)
     if asked.name != "-":
         keep(asked.name, rows, config=vars(asked) | {"data": "mnist"}, training=about)
 
