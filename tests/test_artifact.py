@@ -42,6 +42,19 @@ def test_same_content_same_bytes(path: Path, tmp_path: Path) -> None:
     assert path.read_bytes() == (tmp_path / "n.likely").read_bytes()
 
 
+def test_a_header_of_any_length_is_read_back(tmp_path: Path) -> None:
+    """Its length stands in the first bytes of the file, where a pickle has 0x80 and a zip has PK."""
+
+    def saved(text: str) -> bytes:
+        artifact.write(tmp_path / "m.likely", {"text": text}, TENSORS)
+        assert artifact.read(tmp_path / "m.likely")[0] == {"text": text}
+        return (tmp_path / "m.likely").read_bytes()
+
+    assert any(saved("x" * more)[0] == 0x80 for more in range(0, 256, 8))
+    whole = int.from_bytes(b"PK", "little")  # a header that long
+    assert any(saved("x" * (whole - 1000 + more))[:2] == b"PK" for more in range(0, 1000, 8))
+
+
 def test_no_tensors(tmp_path: Path) -> None:
     artifact.write(tmp_path / "m.likely", CARD, {})
     assert artifact.read(tmp_path / "m.likely")[0] == CARD

@@ -82,7 +82,8 @@ def read(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 def _header(path: Path, data: bytes) -> dict[str, Any]:
     if len(data) < 8:
         raise _damaged(path, f"it has {len(data)} bytes")
-    if data[:1] == b"\x80" or data[:2] == b"PK":
+    # The length of a header of ours may begin with the same bytes as a pickle or a zip; but behind it stands a brace.
+    if (data[:1] == b"\x80" or data[:2] == b"PK") and data[8:9] != b"{":
         raise ArtifactError(f"{str(path)!r} is a pickle or a zip, not a model of likely. It was not opened.")
     (length,) = struct.unpack("<Q", data[:8])
     if not 2 <= length <= min(HEADER_BYTES, len(data) - 8):
