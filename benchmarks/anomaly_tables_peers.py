@@ -4,8 +4,9 @@
     OMP_NUM_THREADS=1 .venv-pyod/bin/python benchmarks/anomaly_tables_peers.py OUT.json [DETECTOR ...]
 
 Default settings throughout. Columns are standardised with the training rows' mean and deviation, which helps those that
-measure distances. OCSVM learns from at most 5,000 rows: its cost grows with their square. The two networks run on seed 0
-only, and on at most 5,000 rows. PyOD's PCA gives `inf` for all rows where a column is constant; such columns are left out.
+measure distances. OCSVM learns from at most 5,000 rows: its cost grows with their square. The two networks run on seed
+0 only, and on at most 5,000 rows. PyOD's PCA gives `inf` for all rows where a column is constant; such columns are
+left out.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import anomaly_tables
 import numpy as np
+
+import anomaly_tables
 
 DETECTORS = {
     "IForest": "iforest:IForest", "ECOD": "ecod:ECOD", "COPOD": "copod:COPOD", "KNN": "knn:KNN", "LOF": "lof:LOF",

@@ -1,6 +1,7 @@
 """VUS-PR: how well scores of a series find labelled stretches, whatever the threshold and the tolerance.
 
-Let y_t = 1 inside an anomaly. A detector that is a few steps early is not wrong, so labels get soft shoulders of total width w,
+Let y_t = 1 inside an anomaly. A detector that is a few steps early is not wrong, so labels get soft shoulders of total
+width w,
 
     y_t(w) = max(y_t, sqrt(1 - d_t / w)) for d_t <= w / 2,      d_t = steps to the nearest anomaly
 
@@ -11,7 +12,8 @@ and at a threshold that marks the set A,
                 TP = sum_{t in A} y_t(w),   P = (sum_t y_t + sum_t y_t + sum_{t in A, outside} y_t(w)) / 2
 
 The area under precision against recall, averaged over w = 0..W, is VUS-PR (Paparrizos et al. 2022, "Volume under the
-surface", doi:10.14778/3551793.3551830). W is the main period of the series. A random score has about the share of labels.
+surface", doi:10.14778/3551793.3551830). W is the main period of the series. A random score has about the share of
+labels.
 
 Letters: T moments, W widest shoulder.
 """
@@ -26,7 +28,7 @@ LEVELS = 250  # thresholds
 
 def period(x: NDArray[np.floating], most: int = 300) -> int:
     """The lag of the highest local peak of the autocorrelation of x (T,) from 3 on; 100 where there is none."""
-    x = np.asarray(x, float)[: 20_000]
+    x = np.asarray(x, float)[:20_000]
     x = x - x.mean()
     lags = min(400, len(x) // 2)
     spectrum = np.fft.rfft(x, 2 * len(x))

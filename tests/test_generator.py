@@ -408,7 +408,7 @@ def test_no_training_row_is_in_the_file(patients: pl.DataFrame, tmp_path: Path) 
 def test_a_family_without_likelihood_says_who_has_one(patients: pl.DataFrame) -> None:
     gen = likely.fit(patients, family="exact", progress=False)
     gen.family = only_a_sampler(gen)
-    with pytest.raises(Unsupported, match="trees, masked, exact"):
+    with pytest.raises(Unsupported, match="trees, masked and exact"):
         gen.surprise(patients)
     with pytest.raises(Unsupported, match="trees, masked, exact"):
         gen.fill(patients)

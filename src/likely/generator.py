@@ -256,7 +256,7 @@ class Generator:
             )
         frame = self.codec.read(items)
         if len(frame) == 0:
-            raise DataError("No items to score: there are none.")
+            raise DataError("There is nothing to score: the data are empty.")
         chunk = self._chunk()
         nats = torch.cat([self._nats(frame[start : start + chunk]) for start in range(0, len(frame), chunk)]).numpy()
         if not each:

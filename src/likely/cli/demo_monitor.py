@@ -4,36 +4,33 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
 
 import polars as pl
-import typer
 
 from likely.apps.monitor.episode import episodes
 from likely.apps.monitor.life import Life
 from likely.apps.monitor.model import Monitor
 from likely.apps.monitor.page import page
-from likely.cli.options import Quiet, Seed, say
+from likely.cli.options import say
 from likely.data import FOLDER
 from likely.train.checkpoint import write_atomic
 
-Folder = Annotated[Path, typer.Option("-o", "--out", help="The folder for what the demo makes.")]
 KEPT = 24  # pumps to learn from; the others are judged
 
 
-def demo_monitor(out: Folder = Path("demo"), seed: Seed = 0, quiet: Quiet = False) -> None:
-    """A pump watched for four weeks (simulated data): likely demo monitor"""
+def pump(out: Path, n: int, seed: int, quiet: bool) -> None:
+    """Watch a simulated pump for four weeks, and learn from thirty others how long a bearing lasts; `n` is not used."""
     started = time.monotonic()
     out.mkdir(parents=True, exist_ok=True)
-    pump = pl.read_parquet(FOLDER / "pump.parquet")
-    half = pump.height // 2
-    first, second, truth = pump[:half].drop("fault"), pump[half:].drop("fault"), pump[half:]
+    recording = pl.read_parquet(FOLDER / "pump.parquet")
+    half = recording.height // 2
+    first, second, truth = recording[:half].drop("fault"), recording[half:].drop("fault"), recording[half:]
     first.write_csv(out / "sensors.csv")
     second.write_csv(out / "new.csv")
     say(
         "A pump, SIMULATED (equations in likely.apps.monitor.pump): five sensors, a reading every two minutes, "
-        f"{pump.height:,} in four weeks.\nThe first two weeks teach what is normal. They hold a leak that nobody noted; "
-        "it is tolerated.\n",
+        f"{recording.height:,} in four weeks.\nThe first two weeks teach what is normal. They hold a leak that nobody "
+        "noted; it is tolerated.\n",
         quiet,
     )
     monitor = Monitor.fit(first, seed=seed)

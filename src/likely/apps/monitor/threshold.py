@@ -11,8 +11,8 @@ scores is the runs estimate of the extremal index (Smith and Weissman 1994; Lead
 Beyond the held-out scores the tail is taken for exponential, so a rate far below one in the held-out time is an
 extrapolation.
 
-Rows of a table, and readings whose stamps are not dates, have no days: the rate is then per 1,000 rows, or 1,000
-windows.
+Held-out data may hold anomalies too: see `upper`. Rows of a table, and readings whose stamps are not dates, have no
+days: the rate is then per 1,000 rows, or 1,000 windows.
 
 Letters: N held-out scores, B scores.
 """
@@ -31,6 +31,9 @@ from likely.apps.monitor.tail import Tail
 
 DAY = 86_400.0
 HIGH = 0.95  # quantile above which runs are counted
+MIDDLE = 0.5
+LEVELS = (0.99, 0.975, 0.95, 0.9, 0.85, 0.8)
+SLACK, WIDTH = 1.15, 6
 
 
 @dataclass
@@ -48,12 +51,11 @@ class Threshold:
     def learn(cls, runs: list[NDArray[np.float64]], looks: float, unit: str, budget: float, trim: float) -> Self:
         """From held-out scores, one array for each unbroken stretch. `trim`: the share that may not be normal."""
         scores = np.concatenate(runs)
-        high = 1 - trim
         edge = float(np.quantile(scores, HIGH))
         above = sum(int((run > edge).sum()) for run in runs)
         begun = sum(int(((run[1:] > edge) & (run[:-1] <= edge)).sum()) + int(run[0] > edge) for run in runs if len(run))
         cluster = begun / above if above and unit != "1,000 rows" else 1.0
-        return cls(looks, unit, budget, cluster, Tail(max(0.5, high - 0.3), high).fit(scores))
+        return cls(looks, unit, budget, cluster, upper(scores, trim))
 
     def rate(self, scores: Tensor | NDArray[np.float64]) -> NDArray[np.float64]:
         """Scores (B,) -> false alarms in a unit if the alarm rang at each of them."""
@@ -74,3 +76,18 @@ class Threshold:
         tail = Tail(float(state["low"]), float(state["high"]))
         tail.arrays = {key: tensors[f"threshold.{key}"] for key in ("knots", "ruler")}
         return cls(float(state["looks"]), str(state["unit"]), float(state["budget"]), float(state["cluster"]), tail)
+
+
+def upper(scores: NDArray[np.float64], trim: float) -> Tail:
+    """The tail of held-out scores (N,), of which the strangest `trim` share may not be normal.
+
+    What lies below that share tells how far the rest would reach. As far up as the scores reach no further than that,
+    they are taken for normal after all, and the tail is ruled there: closer to where the threshold lies.
+    """
+    base = Tail(MIDDLE, 1 - trim).fit(scores)
+    a, b = base.arrays["ruler"].tolist()
+    for high in LEVELS:
+        reach = b * np.log((1 - MIDDLE) / (1 - high))
+        if high > 1 - trim and np.quantile(scores, high) - a <= SLACK * reach:
+            return Tail(max(MIDDLE, 1 - WIDTH * (1 - high)), high).fit(scores)
+    return base
