@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import gzip
 
 import numpy as np
@@ -150,3 +151,15 @@ def test_an_error_leaves_the_old_file(tmp_path, name) -> None:
         pass
     with pytest.raises(DataError, match="what kind of table"):
         Writer(tmp_path / "t.doc")
+
+
+@pytest.mark.parametrize("step", [dt.timedelta(minutes=5), dt.timedelta(microseconds=1500)], ids=["minutes", "parts"])
+def test_times_as_polars_writes_them_are_times(tmp_path, step) -> None:
+    """It writes six decimals of a second, whether they are needed or not."""
+    times = [dt.datetime(2024, 3, 1) + k * step for k in range(60)]
+    pl.DataFrame({"time": times}).write_csv(tmp_path / "times.csv")
+    codec = Table()
+    rows = codec.read(str(tmp_path / "times.csv"))
+    made = codec.fit(rows).make(codec.encode(rows).x, rng=rng(0))
+    assert "datetime" in str(codec.describe()[0])
+    assert made["time"].str.to_datetime("%Y-%m-%dT%H:%M:%S%.6f").is_between(times[0], times[-1]).all()

@@ -18,7 +18,7 @@ NOTHING = ("", "na", "n/a", "nan", "null", "none", "nil", "#n/a", "-", "?", ".")
 WHOLE = r"^[+-]?(0|[1-9]\d{0,17})$"
 REAL = r"^[+-]?((0|[1-9]\d*)(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?$"
 DATES = ("%Y-%m-%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%Y/%m/%d", "%d-%m-%Y")
-CLOCKS = ("%H:%M:%S%.3f", "%H:%M:%S", "%H:%M")
+CLOCKS = ("%H:%M:%S%.6f", "%H:%M:%S%.3f", "%H:%M:%S", "%H:%M")
 KINDS = ("integer", "decimal", "date", "time", "datetime", "zoned")
 TOLERANCE = 0.02  # share of values that may fail to read and then count as missing, with a stated repair
 
