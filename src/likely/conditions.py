@@ -34,7 +34,7 @@ class Conditions:
 
     @classmethod
     def learn(cls, items: Any, n: int, rows: np.ndarray, rng: torch.Generator) -> tuple[Self, Batch, Any]:
-        """From conditions of all n items, of which `rows` are learned from: itself, those rows encoded, and all of them.
+        """From conditions of all n items, of which `rows` are learned from: itself, those rows encoded, and all.
 
         Raises Mismatch for more or fewer than n, DataError for conditions that say nothing.
         """

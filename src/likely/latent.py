@@ -4,8 +4,8 @@
     latent.attribute(gen, smiling, serious)      the direction from the mean of some items to the mean of others
     latent.shift(gen, items, direction, 1.0)     items, that far along it
 
-Means of latents are where a normal prior is densest, so a straight way from one item to another leads through items that
-are likelier than both and less sharp. On a sphere the way keeps its distance from the middle (White 2016,
+Means of latents are where a normal prior is densest, so a straight way from one item to another leads through items
+that are likelier than both and less sharp. On a sphere the way keeps its distance from the middle (White 2016,
 arXiv:1609.04468): `between` takes it, for flows and VAEs alike. Attributes as differences of means: Larsen et al. 2016
 (arXiv:1512.09300).
 
@@ -44,7 +44,7 @@ def shift(gen: Generator, items: Any, direction: Floats, amount: float = 1.0, *,
 
 
 def arc(a: Floats, b: Floats, steps: int) -> Floats:
-    """(S, Z) on the great arc from a to b (Z,), lengths in between; a straight line where the two point the same way."""
+    """(S, Z) on the great arc from a to b (Z,), lengths in between; a straight line where both point the same way."""
     share = np.linspace(0, 1, steps)[:, None]
     long = np.linalg.norm(a), np.linalg.norm(b)
     if min(long) < 1e-9:

@@ -2,9 +2,9 @@
 
     u_a = z_a,   u_b = (z_b - t(z_a)) exp(-s(z_a)),   log p(z) = log N(u; 0, I) - sum s
 
-Each layer moves half of the variables by what it sees in the other half; halves are drawn anew for every pair of layers
-(Dinh, Sohl-Dickstein and Bengio 2017, arXiv:1605.08803). Learned by maximum likelihood. A flow can be sure of too much: a
-point between two islands of its data may lie hundreds of nats below them. So s is kept within +-1 a layer, and one
+Each layer moves half of the variables by what it sees in the other half; halves are drawn anew for every pair of
+layers (Dinh, Sohl-Dickstein and Bengio 2017, arXiv:1605.08803). Learned by maximum likelihood. A flow can be sure of
+too much: a point between two islands of its data may lie hundreds of nats below them. So s is kept within +-1 a layer, and one
 draw in a hundred is from a normal law as wide as all the data,
 
     p(z) = 0.99 p_flow(z) + 0.01 N(z; centre, (2 spread)^2).
@@ -26,7 +26,7 @@ WIDE, WIDTH = 0.01, 2.0  # share and width of the normal law
 
 
 class Coupling(nn.Module):
-    """`layers` couplings of `size` variables, with perceptrons of one hidden layer of `width`. Starts as the identity."""
+    """`layers` couplings of `size` variables by perceptrons of one hidden layer of `width`. Starts as the identity."""
 
     seen: Tensor
     centre: Tensor

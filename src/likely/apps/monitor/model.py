@@ -289,7 +289,9 @@ class Monitor:
                 or {len(drift.edges), len(made.still)} != {F}
             ):
                 raise ValueError("its parts are of different widths")
-            made.nats(np.zeros((1, width)))  # every array meets every other once, before anything is believed
+            threshold.rate(
+                made.nats(np.zeros((1, width))).total
+            )  # every array meets every other once, before anything is believed
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             raise ArtifactError(f"{str(path)!r} is a damaged monitor ({str(error)[:120]}): fit it again.") from error
         return made
