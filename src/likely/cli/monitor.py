@@ -140,8 +140,8 @@ def life(  # noqa: PLR0913  (one argument an option)
     made.save(path)
     error = f"{made.about['rmse']:.1f} {made.unit} (cross-validated)"
     say(
-        f"Learned from {made.about['machines']} machines; error {error}, life told apart up to {made.cap:.0f} {made.unit}."
-        "\nIf the alarm rings once the low end of the interval is at the horizon:",
+        f"Learned from {made.about['machines']} machines; error {error}, life told apart up to {made.cap:.0f} "
+        f"{made.unit}.\nIf the alarm rings once the low end of the interval is at the horizon:",
         quiet,
     )
     for lead in made.leads:

@@ -4,8 +4,8 @@
 
 Each layer moves half of the variables by what it sees in the other half; halves are drawn anew for every pair of
 layers (Dinh, Sohl-Dickstein and Bengio 2017, arXiv:1605.08803). Learned by maximum likelihood. A flow can be sure of
-too much: a point between two islands of its data may lie hundreds of nats below them. So s is kept within +-1 a layer, and one
-draw in a hundred is from a normal law as wide as all the data,
+too much: a point between two islands of its data may lie hundreds of nats below them. So s is kept within +-1 a layer,
+and one draw in a hundred is from a normal law as wide as all the data,
 
     p(z) = 0.99 p_flow(z) + 0.01 N(z; centre, (2 spread)^2).
 
