@@ -5,11 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from likely import registry
-from likely.core import Conditional, Density, Latent, Policy
+from likely.core import Conditional, Density, Latent, Policy, Scorer
 from likely.errors import MissingExtra
 
 # What a family can do beside `fit` and `sample`: the protocol that says so.
-CAPABILITIES = {"surprise": Density, "given, fill": Conditional, "embed": Latent, "align": Policy}
+CAPABILITIES = {
+    "surprise": (Density, Scorer),
+    "given, fill": (Conditional,),
+    "embed": (Latent,),
+    "align": (Policy,),
+}
 
 
 def grid() -> dict[str, list[dict[str, Any]]]:
@@ -31,7 +36,10 @@ def grid() -> dict[str, list[dict[str, Any]]]:
                 "name": name,
                 "about": _first_line(cls),
                 "takes": cls.accepts.__name__,
-                "can": ["sample", *[word for word, protocol in CAPABILITIES.items() if _has(cls, protocol)]],
+                "can": [
+                    "sample",
+                    *[word for word, some in CAPABILITIES.items() if any(_has(cls, one) for one in some)],
+                ],
             }
             for name, cls in families.items()
         ],

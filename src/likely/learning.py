@@ -181,7 +181,7 @@ def _codec(
     cls = registry.get("codec", codec)
     options = {"columns": columns, "constraints": constraints, "targets": [target] if target else None}
     if codec == "image":
-        named = [word for word, value in options.items() if value]
+        named = [word for word in ("columns", "constraints", "target") if options.get(word, target)]
         if named:
             raise OptionError(f"{', '.join(named)}: images have no columns; leave it out.")
         return cast(Codec[Any], cls())

@@ -13,10 +13,10 @@ def list_(as_json: Json = False) -> None:
         show_json(grid)
         return
     for codec in grid["codecs"]:
-        print(f"{codec['name']:<8} {codec['about']}\n         families: {', '.join(codec['families'])}")
+        print(f"{codec['name']:<12} {codec['about']}\n             families: {', '.join(codec['families'])}")
     print()
     for family in grid["families"]:
-        print(f"{family['name']:<8} {family['about']}\n         can: {', '.join(family['can'])}")
+        print(f"{family['name']:<12} {family['about']}\n             can: {', '.join(family['can'])}")
 
 
 def show(model: Model, as_json: Json = False) -> None:
