@@ -233,3 +233,14 @@ def test_wrong_options_and_shapes() -> None:
     codec, x = vector(sample_frame())
     with pytest.raises(Mismatch, match="Reals of shape"):
         codec.make(x[:, :-1], rng=rng())
+
+
+def test_a_level_never_seen_adds_to_the_surprise() -> None:
+    cities = pl.DataFrame({"city": ["Rome", "Bern"] * 40, "x": [float(k) for k in range(80)]})
+    codec = Table(space="reals")
+    codec.fit(codec.read(cities))
+    place = codec.cells.index("city")
+    known, strange = (
+        codec.volume(codec.read(cities[:1].with_columns(city=pl.lit(c))))[0, place] for c in ("Rome", "Oslo")
+    )
+    assert strange > known

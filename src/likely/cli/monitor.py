@@ -86,7 +86,9 @@ def watch(
     lines = _lines() if live else _lines_of(data)
     header = next(lines, "")
     if not header.strip():
-        raise DataError("No header came: the first line must name the columns.")
+        raise DataError(
+            f"No header came from {'the stream' if live else repr(data)}: its first line must name the columns."
+        )
     seen = Watch(made, remark)
     stream = Stream(made.readings, header, remark)
     try:

@@ -65,6 +65,8 @@ class Watch:
         before = machine.stamps[-1] if len(machine.stamps) else when[0]
         breaks = np.flatnonzero(np.diff(np.concatenate([[before], when])) > GAP * monitor.step)
         for a, b in zip([0, *breaks.tolist()], [*breaks.tolist(), len(x)], strict=True):
+            if a == b:
+                continue
             if a in breaks:
                 self.gaps += 1
                 machine.x, machine.stamps, machine.runs, machine.due = (
@@ -73,8 +75,7 @@ class Watch:
                     machine.runs[:0],
                     0,
                 )
-            if b > a:
-                found += self._extend(machine, x[a:b], when[a:b], run[a:b], arrived.entity)
+            found += self._extend(machine, x[a:b], when[a:b], run[a:b], arrived.entity)
         return found
 
     def summary(self) -> str:

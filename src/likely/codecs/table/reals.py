@@ -190,7 +190,8 @@ class Vector:
                 if part.stop == part.start:
                     continue
                 if part.number < 0 or not isinstance(column, Ordered):
-                    out[:, part.start] = np.where(nats[:, j] > 0, nats[:, j], 0.0) * ~isinstance(column, Ordered)
+                    if not isinstance(column, Ordered):
+                        out[:, part.start] = np.maximum(nats[:, j], 0.0)
                     continue
                 unit = column.unit()
                 logs, spread_out = part.density(x[:, part.start : part.stop], codes[:, j])
