@@ -139,8 +139,9 @@ class Trees(Family[Cells]):
         b = len(wish.mask)
         x, ess = np.empty((b, len(self.space.sizes)), np.int64), np.empty(b)
         pending, m = np.arange(b), config.particles
+        free = not wish.soft and not wish.mask.any()  # nothing is known: a row is one particle
         while len(pending):
-            size = max(1, min(CHUNK, SWARM // m))
+            size = CHUNK if free else max(1, min(CHUNK, SWARM // m))
             for low in range(0, len(pending), size):
                 rows = pending[low : low + size]
                 x[rows], ess[rows] = complete(walk, wish.rows(rows), m)
