@@ -35,7 +35,9 @@ import volume
 from likely.apps.monitor import Monitor
 from likely.apps.monitor.windows import cut
 
-FOLDER = Path(os.environ.get("LIKELY_DATA", "/work/shared/data")) / "series"
+FOLDER = (
+    Path(os.environ.get("LIKELY_SHARED_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data") / "series"
+)
 NOT_SENSORS = ("timestamp", "datetime", "point", "label", "changepoint")
 WINDOWS = (20, 40, 60, 100)
 Floats = NDArray[np.float64]

@@ -14,7 +14,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-FOLDER = Path(os.environ.get("LIKELY_DATA", "/work/shared/data")) / "adbench"
+FOLDER = (
+    Path(os.environ.get("LIKELY_SHARED_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data") / "adbench"
+)
 SHARE = 0.7
 
 

@@ -27,7 +27,9 @@ from anomaly_tables import auroc
 from likely.apps.monitor.ensemble import Ensemble
 from likely.apps.monitor.life import Life
 
-FOLDER = Path(os.environ.get("LIKELY_DATA", "/work/shared/data")) / "cmapss"
+FOLDER = (
+    Path(os.environ.get("LIKELY_SHARED_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data") / "cmapss"
+)
 CAP = 125.0
 PUBLISHED = {"LSTM (Zheng 2017)": 16.14, "LSTM (arXiv 2604.27234)": 14.93, "1-D CNN": 16.97, "recent best": 10.4}
 
