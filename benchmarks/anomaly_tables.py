@@ -32,7 +32,7 @@ def names() -> list[str]:
     """Names of the sets, in the order of their numbers."""
     files = sorted(FOLDER.glob("*.npz"), key=lambda path: int(path.name.split("_")[0]))
     if not files:
-        raise SystemExit(f"No sets in {FOLDER}: set LIKELY_DATA to the folder that holds adbench/.")
+        raise SystemExit(f"No sets in {FOLDER}: set LIKELY_SHARED_DATA to the folder that holds adbench/.")
     return [path.stem for path in files]
 
 

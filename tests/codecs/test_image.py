@@ -19,7 +19,7 @@ from likely.core import Known, Reals
 from likely.errors import ArtifactError, ConditionError, DataError, Mismatch, NotFitted, OptionError, UnknownName
 from tests.codecs.test_table_roundtrip import rng
 
-DATA = Path("/work/shared/data/fashion_mnist")
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "fashion_mnist"
 
 
 def bytes_of(n: int = 30, height: int = 8, width: int = 6, channels: int = 3, seed: int = 0) -> np.ndarray[Any, Any]:

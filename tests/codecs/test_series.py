@@ -20,7 +20,7 @@ from likely.core import Reals
 from likely.errors import ArtifactError, ConditionError, DataError, Mismatch, NotFitted, OptionError, UnknownName
 from tests.codecs.test_table_roundtrip import rng
 
-DATA = Path("/work/shared/data")
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 
 def pump(n: int = 600, seed: int = 0) -> pl.DataFrame:

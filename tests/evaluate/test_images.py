@@ -23,7 +23,7 @@ from likely.evaluate.report import Report
 from tests.evaluate.clouds import digits
 
 BYTES = (0.0, 255.0)
-FASHION = Path("/work/shared/data/fashion_mnist/train-images-idx3-ubyte.gz")
+FASHION = Path(__file__).resolve().parents[3] / "shared" / "data" / "fashion_mnist" / "train-images-idx3-ubyte.gz"
 
 
 def parts() -> tuple[dict[str, Any], Labels]:
