@@ -1,6 +1,6 @@
 """PyOD's detectors on the anomaly tables, for `anomaly_tables_bench.py`; runs in an environment of its own.
 
-    python -m venv .venv-pyod && .venv-pyod/bin/pip install torch==2.13.0 "pyod==3.6.*"
+    python -m venv .venv-pyod && .venv-pyod/bin/pip install torch==2.13.0 "pyod==3.6.*" tqdm
     OMP_NUM_THREADS=1 .venv-pyod/bin/python benchmarks/anomaly_tables_peers.py OUT.json [DETECTOR ...]
 
 Default settings throughout. Columns are standardised with the training rows' mean and deviation, which helps those that
@@ -65,6 +65,8 @@ def main() -> None:
                 continue
             try:
                 result = run(detector, part, seed)
+            except ImportError:  # says nothing of the detector
+                raise
             except Exception as error:  # a detector that fails on a set is blind there
                 result = {"auroc": 0.5, "seconds": 0.0, "error": str(error)[:200]}
             found.append({"detector": detector, "set": name, "seed": seed, **result})

@@ -37,7 +37,7 @@ from likely.families.flow import Flow, FlowConfig
 from likely.families.gan import Gan, GanConfig
 from likely.train.loop import fit
 
-SPACE = Reals((1, 8, 8), bounds=(-1.0, 1.0))
+SPACE = Reals((1, 8, 8), bounds=(-1.0, 1.0), levels=17)  # as the image codec has them: ink 0 to 16
 LEARN, MADE, K = 1200, 1200, 5
 COLUMNS = ["row", "seed", "FD", "P", "R", "cov", "1-NN", "copies", "steps", "CPU s"]
 Make = Callable[[], Family[Any]]

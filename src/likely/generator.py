@@ -123,12 +123,13 @@ class Generator:
             )
         self.notes = []
         rng = self._stream(seed)
+        wish = given if isinstance(given, Mapping) and given else None
         rows = given is not None and not isinstance(given, Mapping)
         if rows and self.conditions is None:
             raise ConditionError(
                 "given is a mapping such as {'age': (60, 80)}; this model has no conditions of its own."
             )
-        known = self.codec.condition(given) if given and self.conditions is None else None
+        known = self.codec.condition(wish) if wish and self.conditions is None else None
         redrawn, low, chunk = 0, [], self._chunk()
         for start in range(0, n, chunk):
             size = min(chunk, n - start)
