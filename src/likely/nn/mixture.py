@@ -8,9 +8,10 @@
 (Dempster, Laird and Rubin 1977, doi:10.1111/j.2517-6161.1977.tb01600.x; start by k-means++, Arthur and Vassilvitskii
 2007.)
 A covariance of few points is singular; as if it had seen a few more points with the pooled diagonal covariance within
-components, it never is. How many components there are is judged by a tenth of the items, left out: 1, 2, 4, 8, ... as
-long as their likelihood rises. (BIC was tried: on latents of 1,200 digits it stopped at 10 where unseen digits
-were likelier under 30, and samples nearer to them.)
+components, it never is. How many components there are is judged by a tenth of the items, left out: 1, 2, 4, 8, ... until
+two in a row bring nothing. (BIC was tried: on latents of 1,200 digits it stopped at 10 where unseen digits
+were likelier under 30, and samples nearer to them.) 10,000 items are enough to judge by; the law that won there is where
+the fit to all of them starts.
 
 Everything is buffers of fixed size, so that a model file holds it; components that are not used have weight 0.
 A fresh mixture is the standard normal law.
@@ -25,8 +26,10 @@ import math
 import torch
 from torch import Tensor, nn
 
-ROUNDS = 40  # of EM at most; half as many to judge a number of components
+ROUNDS = 20  # of EM at most, from a fresh start and again with all items
+JUDGED = 10_000  # items that judge the number of components
 TOLERANCE = 1e-3  # nats a point a round: below it EM has arrived
+NOTHING = 1e-7  # a responsibility that counts as none
 SHRINK = 2.0  # points' worth of the pooled diagonal covariance added to each component, beyond Z
 CHUNK = 1 << 22  # numbers at a time
 
@@ -67,19 +70,22 @@ class Mixture(nn.Module):
         centre = points.mean(0)
         spread = points.std(0).clamp_min(1e-6) if len(points) > 1 else torch.ones_like(centre)
         z = (z - centre) / spread  # sums of squares lose digits where the mean is far from 0
-        order = torch.randperm(len(z), generator=rng).to(z.device)
-        left, kept = z[order[: len(z) // 10]].flatten(0, 1), z[order[len(z) // 10 :]].flatten(0, 1)
-        best, least = 1, math.inf
-        for m in ladder(min(self.components, len(z) // 4)):
-            law = expectation_maximisation(kept, m, rng, ROUNDS // 2)
+        order = torch.randperm(len(z), generator=rng)[:JUDGED].to(z.device)
+        left, kept = z[order[: len(order) // 10]].flatten(0, 1), z[order[len(order) // 10 :]].flatten(0, 1)
+        best, least, worse = start(kept, 1, rng), math.inf, 0
+        for m in ladder(min(self.components, len(order) // 4)):
+            law = improve(start(kept, m, rng), kept)
             loss = -float(torch.logsumexp(law.joint(left), 1).mean()) if len(left) else 0.0
-            if loss >= least:
+            worse = worse + 1 if loss >= least else 0
+            if worse == 2:  # one rung can fail by an unlucky start
                 break
-            best, least = m, loss
-        law = expectation_maximisation(z.flatten(0, 1), best, rng, ROUNDS)
-        self.weight.zero_()[:best] = law.log_weight.exp()
-        self.mean.zero_()[:best] = centre + spread * law.mean
-        self.root.copy_(torch.eye(self.size))[:best] = spread[:, None] * law.root
+            if not worse:
+                best, least = law, loss
+        best = improve(best, z.flatten(0, 1))
+        m = len(best.mean)
+        self.weight.zero_()[:m] = best.log_weight.exp()
+        self.mean.zero_()[:m] = centre + spread * best.mean
+        self.root.copy_(torch.eye(self.size))[:m] = spread[:, None] * best.root
 
 
 class Law:
@@ -111,13 +117,20 @@ def ladder(most: int) -> list[int]:
     return [1 << k for k in range(max(most, 1).bit_length())]
 
 
-def expectation_maximisation(z: Tensor, m: int, rng: torch.Generator, rounds: int) -> Law:
-    """A law of m components for z (n, Z)."""
+def start(z: Tensor, m: int, rng: torch.Generator) -> Law:
+    """A first law of m components for z (n, Z): one for each group that k-means finds."""
     resp = torch.zeros(len(z), m, device=z.device)
     resp[torch.arange(len(z), device=z.device), nearest(z, seeds(z, m, rng))] = 1.0
-    law = maximise(z, resp)
+    return maximise(z, resp)
+
+
+def improve(law: Law, z: Tensor, rounds: int = ROUNDS) -> Law:
+    """Expectation maximisation on z (n, Z), from a law of m components."""
+    resp = torch.ones(len(z), len(law.mean), device=z.device)
+    if len(law.mean) == 1:
+        return maximise(z, resp)
     before = -math.inf
-    for _ in range(rounds if m > 1 else 0):
+    for _ in range(rounds):
         total, at = 0.0, 0
         for part in torch.split(z, law.rows()):
             joint = law.joint(part)
@@ -135,9 +148,13 @@ def expectation_maximisation(z: Tensor, m: int, rng: torch.Generator, rounds: in
 def maximise(z: Tensor, resp: Tensor) -> Law:
     """The M step from responsibilities (n, m)."""
     size, m = z.shape[1], resp.shape[1]
+    resp = torch.where(resp > NOTHING, resp, 0.0)
     count = resp.sum(0).clamp_min(1e-6)
     mean = (resp.T @ z) / count[:, None]
-    scatter = torch.stack([(z * resp[:, k, None]).T @ z for k in range(m)])
+    scatter = z.new_zeros(m, size, size)
+    for k in range(m):  # most points belong to few components
+        rows = (resp[:, k] > NOTHING).nonzero().flatten()
+        scatter[k] = (z[rows] * resp[rows, k, None]).T @ z[rows]
     scatter -= count[:, None, None] * mean[:, :, None] * mean[:, None, :]
     pooled = (torch.diagonal(scatter, dim1=1, dim2=2).sum(0) / len(z)).clamp_min(1e-6)
     # A component of one point would be narrow in every direction; these pseudo-points keep it as wide as the others.

@@ -45,6 +45,7 @@ from likely.nn.portion import only, portions, rows, take
 
 BLOCKS = 64  # sets of noise that items share out among themselves
 FITTED = 50_000  # latents that a prior is fitted to, at most
+FEW = 5_000  # of them after a short training
 DRAWS = 3  # of them an item, where there are few items
 PARTICLES = 8  # that each of them is chosen from
 PRICE = 10.0  # nats a latent variable, more than any comes to cost
@@ -211,11 +212,13 @@ class Vae(Family[Reals]):
         """Fit the prior to latents of the data, drawn from their true posteriors as well as particles can tell.
 
         A round of expectation maximisation of the likelihood, and the first is almost all: more calls do a little more.
+        A short training has a short end: at most a sixteenth as many items as it saw, but 5,000.
         """
         if isinstance(self.prior, Normal):
             return
-        chosen = torch.randperm(len(batch.x), generator=rng)[:FITTED].to(batch.x.device)
-        draws = max(1, min(DRAWS, FITTED // len(chosen)))
+        most = min(FITTED, max(FEW, int(self.seen) * self.plan().batch // 16))
+        chosen = torch.randperm(len(batch.x), generator=rng)[:most].to(batch.x.device)
+        draws = max(1, min(DRAWS, most // len(chosen)))
         k, found, law = PARTICLES, [], cast(Prior, self.prior)
         for part in torch.split(chosen, max(1, self._rows() // (k * draws))):
             some = take(batch, part)
