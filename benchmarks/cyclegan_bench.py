@@ -35,7 +35,7 @@ from typing import Any
 import numpy as np
 
 TONE = re.compile(r"-(medium-light|medium-dark|light|medium|dark)-skin-tone")
-COLUMNS = ["row", "seed", "features", "pixels", "blocks", "colours", "as Twemoji", "partner", "cycle", "steps", "CPU s"]
+COLUMNS = ["row", "seed", "features", "card", "pixels", "blocks", "colours", "as Twemoji", "partner", "cycle", "steps", "CPU s"]
 
 
 def render(folders: list[Path], out: Path) -> None:
@@ -81,6 +81,7 @@ def study(file: Path, steps: int, seeds: list[int]) -> None:
 
     import results
     from likely.core import Budget, Reals
+    from likely.evaluate.features import learn
     from likely.families.cyclegan import CycleGan, unpaired
     from likely.train.loop import fit
 
@@ -144,6 +145,12 @@ def study(file: Path, steps: int, seeds: list[int]) -> None:
 
     judge = seen()
 
+    def pixels(x: Tensor) -> np.ndarray:
+        return ((x + 1) * 127.5).permute(0, 2, 3, 1).numpy()
+
+    kinds = np.concatenate([np.char.add(f"{k} ", emoji["category"][side == k].astype(str)) for k in (0, 1)])
+    card = learn(pixels(torch.cat([a, b])), (0.0, 255.0), kinds, seed=0)
+
     def colours(x: Tensor) -> Tensor:
         code = (((x + 1) / 2 * 255).long() // 64).clamp(0, 3)
         code = (code[:, 0] * 16 + code[:, 1] * 4 + code[:, 2]).flatten(1)
@@ -151,6 +158,7 @@ def study(file: Path, steps: int, seeds: list[int]) -> None:
 
     views = {
         "features": judge.features,
+        "card": lambda x: torch.from_numpy(card(pixels(x))),
         "pixels": lambda x: x.flatten(1),
         "blocks": lambda x: F.avg_pool2d(x, 4).flatten(1),
         "colours": colours,
@@ -180,7 +188,7 @@ def study(file: Path, steps: int, seeds: list[int]) -> None:
         model = CycleGan(space, space)
         pairs = images("noto", np.flatnonzero(side < 2)), images("twemoji", np.flatnonzero(side < 2))
         descent = torch.optim.AdamW(model.translators["forth"].parameters(), 2e-3)
-        rounds = 700
+        rounds = 2100
         for k in range(rounds):
             rows = torch.randint(len(pairs[0]), (32,))
             for parameters in descent.param_groups:

@@ -218,7 +218,8 @@ class Generator:
         proposal: Family[Any] = registry.get("family", name)(self.codec.space)
         rng = torch.Generator().manual_seed(int(self.card["seed"]))
         x = self.family.sample(min(20_000, max(4_000, 2 * int(self.card["rows"]))), rng=rng)
-        loop.fit(proposal, Batch(x), Budget(minutes=0.5), seed=int(self.card["seed"]))
+        budget = Budget(minutes=0.5, steps=proposal.plan().steps)
+        loop.fit(proposal, Batch(x), budget, seed=int(self.card["seed"]))
         self.notes.append("Some conditions are rare: a proposal network was learned from the model's own samples.")
         return proposal
 

@@ -71,6 +71,14 @@ def test_progress_is_the_larger_share() -> None:
     assert Clock(Budget(), Training(steps=10), before=7.0).elapsed() >= 7.0
 
 
+def test_minutes_are_there_to_be_used_where_items_are_many() -> None:
+    training = Training(steps=100, batch=50)
+    assert Clock(Budget(minutes=2), training, items=1000).steps == 4000  # 200 passes
+    assert Clock(Budget(minutes=2), training, items=10).steps == 100
+    assert Clock(Budget(), training, items=1000).steps == 100
+    assert Clock(Budget(minutes=2, steps=7), training, items=1000).steps == 7
+
+
 def test_the_average_follows_its_formula_and_gives_the_weights_back() -> None:
     weights = {"w": torch.zeros(3), "n": torch.zeros((), dtype=torch.int64)}
     average, expected = Average(weights, 0.9), torch.zeros(3)

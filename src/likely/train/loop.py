@@ -134,7 +134,7 @@ class _Run:
         if store:
             store.load(state)
         numbers = state.numbers
-        clock = Clock(budget, training, before=numbers.elapsed)
+        clock = Clock(budget, training, before=numbers.elapsed, items=len(self.rows))
         tell = _Teller(listen, numbers.step, clock.elapsed())
         good = state.copy()
         try:

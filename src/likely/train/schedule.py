@@ -6,7 +6,9 @@ climbs in a straight line over the first `warmup` of progress and then falls as 
 
     r(t) = rate * min(1, t / warmup) * (1 + cos(pi max(0, t - warmup) / (1 - warmup))) / 2
 
-Where no minutes are given progress depends on the step alone, and so do the weights.
+Where no minutes are given progress depends on the step alone, and so do the weights. Where minutes are given and no
+steps, the time is there to be used: the family's own number of steps is raised to 200 passes over the items, if they
+are many; a run that stops getting better still ends early.
 
 Source: Loshchilov & Hutter, SGDR, 2017, arXiv:1608.03983 (the cosine); Goyal et al., 2017, arXiv:1706.02677 (warm-up).
 """
@@ -19,16 +21,19 @@ import time
 from likely.core import Budget, Training
 from likely.errors import OptionError
 
+PASSES = 200  # over the items at most, where minutes are the limit
+
 
 class Clock:
-    """Steps and seconds of one run. `before` seconds were spent before it was resumed."""
+    """Steps and seconds of one run over so many `items`. `before` seconds were spent before it was resumed."""
 
-    def __init__(self, budget: Budget, training: Training, before: float = 0.0) -> None:
+    def __init__(self, budget: Budget, training: Training, before: float = 0.0, items: int = 0) -> None:
         if budget.minutes is not None and not (budget.minutes > 0 and math.isfinite(budget.minutes)):
             raise OptionError(f"minutes is {budget.minutes!r}; give more than 0, or None to take what is needed.")
         if budget.steps is not None and budget.steps < 1:
             raise OptionError(f"steps is {budget.steps!r}; give 1 or more, or None to take what is needed.")
-        self.steps = budget.steps or training.steps
+        passes = 0 if budget.minutes is None else PASSES * items // training.batch
+        self.steps = budget.steps or max(training.steps, passes)
         self.seconds = 60 * budget.minutes if budget.minutes is not None else math.inf
         self._began = time.monotonic() - before
 
