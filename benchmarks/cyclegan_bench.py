@@ -35,7 +35,20 @@ from typing import Any
 import numpy as np
 
 TONE = re.compile(r"-(medium-light|medium-dark|light|medium|dark)-skin-tone")
-COLUMNS = ["row", "seed", "features", "card", "pixels", "blocks", "colours", "as Twemoji", "partner", "cycle", "steps", "CPU s"]
+COLUMNS = [
+    "row",
+    "seed",
+    "features",
+    "card",
+    "pixels",
+    "blocks",
+    "colours",
+    "as Twemoji",
+    "partner",
+    "cycle",
+    "steps",
+    "CPU s",
+]
 
 
 def render(folders: list[Path], out: Path) -> None:

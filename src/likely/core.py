@@ -106,11 +106,13 @@ class Completion(NamedTuple):
 
 
 class Path(NamedTuple):
-    """How samples came to be: `x` (B, *), the family's own record `trace`, `mask` (B, S) true = a choice."""
+    """How samples came to be: `x` (B, *), the family's own record `trace`, `mask` (B, S) true = a choice; `given`, the
+    condition they were drawn under."""
 
     x: Tensor
     trace: Tensor
     mask: Tensor
+    given: Batch | None = None
 
 
 class Scores(NamedTuple):

@@ -193,7 +193,7 @@ def test_refusals() -> None:
     conditional = Flow(PLANE, Cells((2,)), TINY)
     with pytest.raises(ConditionError, match="given"):
         conditional.sample(1, rng=rng())
-    with pytest.raises(Unsupported, match="policy"):
+    with pytest.raises(ConditionError, match="given"):
         conditional.rollout(1, rng=rng())
 
 
@@ -293,6 +293,22 @@ def test_paths() -> None:
     assert not torch.equal(model.retrace(Batch(path.x)).trace, way.trace)
     part = Way(path.x[:3], path.trace[:3], path.mask[:3])
     torch.testing.assert_close(model.score(part).logp, model.score(path).logp[:3], atol=1e-4, rtol=0)
+
+
+def test_a_path_remembers_its_condition() -> None:
+    kinds = torch.arange(200)[:, None] % 2
+    items = torch.randn(200, 2, generator=rng()) + 3.0 * kinds
+    model = trained(PLANE, Batch(items, Batch(kinds)), TINY, 30, Cells((2,)))
+    given = Batch(torch.tensor([[0], [1]] * 20))
+    path = model.rollout(40, given, rng=rng())
+    assert torch.equal(path.given.x, given.x)
+    logp = model.score(path).logp
+    other = path._replace(given=Batch(1 - given.x))
+    assert not torch.allclose(model.score(other).logp, logp)
+    part = Way(path.x[:4], path.trace[:4], path.mask[:4], Batch(given.x[:4]))
+    torch.testing.assert_close(model.score(part).logp, logp[:4], atol=1e-4, rtol=0)
+    back = model.retrace(Batch(path.x, given))
+    assert back.given is given
 
 
 def test_bridges_end_where_rollouts_do() -> None:

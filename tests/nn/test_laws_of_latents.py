@@ -73,9 +73,7 @@ def test_the_mixture_finds_how_many_there_are() -> None:
 def test_expectation_maximisation_never_falls() -> None:
     z, _ = three(600)
     first = start(z, 3, rng())
-    gains = [
-        float(torch.logsumexp(improve(first, z, rounds).joint(z), 1).mean()) for rounds in (1, 2, 4, 8, 16)
-    ]
+    gains = [float(torch.logsumexp(improve(first, z, rounds).joint(z), 1).mean()) for rounds in (1, 2, 4, 8, 16)]
     assert gains == sorted(gains)
 
 

@@ -303,8 +303,8 @@ class Flow(Family[Reals]):
     def rollout(self, n: int, given: Batch | None = None, known: Known | None = None, *, rng: torch.Generator) -> Path:
         """Draw n items step by step; `trace` (n, N + 1, D) holds w, from noise to data. The last step is no choice."""
         _refuse(known)
-        self.free()
-        f = self.field(None, 1.0)
+        given = required(given, self.given, n)
+        f = self.field(self.embedding(given, n), self.config.guidance)
         w = torch.randn(n, self.size, generator=rng).to(self.components.mean)
         trace = [w]
         for t, after in self.moments():
@@ -312,12 +312,11 @@ class Flow(Family[Reals]):
             q = self.jitter(a, b)
             w = self.centre(w, f(w, t), a, b, q) + q * torch.randn(w.shape, generator=rng).to(w)
             trace.append(w)
-        return self.path(settle(self.components.outward(w), self.space), trace)
+        return self.path(settle(self.components.outward(w), self.space), trace, given)
 
     @torch.no_grad()
     def retrace(self, batch: Batch) -> Path:
         """A way that ends in the items: the bridge of the true ends. Always the same noise, but while learning."""
-        self.free()
         rng = None if self.training else torch.Generator().manual_seed(BRIDGE)
         d = self.components.inward(batch.x)
         w = torch.randn(d.shape, generator=rng).to(d)
@@ -329,17 +328,19 @@ class Flow(Family[Reals]):
             w = b.sin() * d + (b.cos().square() - q.square()).clamp(min=0).sqrt() * e
             w = w + q * torch.randn(d.shape, generator=rng).to(d) if after < 1 else d
             trace.append(w)
-        return self.path(batch.x, trace)
+        return self.path(batch.x, trace, batch.given)
 
     def score(self, path: Path) -> Scores:
-        """log-density of each step (B, N), differentiable; features: the item that the step guesses, and its moment."""
-        self.free()
+        """log-density of each step (B, N), differentiable, guided as it was drawn; features: the item that the step
+        guesses, and its moment."""
         B, N = path.mask.shape
         start, end = self.components.grid(self.config.steps)[:-1], self.components.grid(self.config.steps)[1:]
         a, b = self.components.angle(start), self.components.angle(end)  # (N, D)
         q = self.jitter(a, b)
         w, after = path.trace[:, :-1], path.trace[:, 1:]
-        f = self.residue(w.reshape(B * N, -1), start.repeat(B), None).view(B, N, -1)
+        c = self.embedding(path.given, B)
+        field = self.field(None if c is None else c.repeat_interleave(N, 0), self.config.guidance)
+        f = field(w.reshape(B * N, -1), start.repeat(B)).view(B, N, -1)
         z = (after - self.centre(w, f, a, b, q)) / q.clamp(min=SHARPEST)
         logp = -(z.square() / 2 + q.clamp(min=SHARPEST).log() + math.log(2 * math.pi) / 2).sum(2)
         guess = a.sin() * w + a.cos() * f
@@ -357,21 +358,16 @@ class Flow(Family[Reals]):
         q: Tensor = self.config.noise * b.cos() * share.clamp(min=0).sqrt()
         return torch.where(b.cos() < 1e-6, 0.0, q)
 
-    def path(self, x: Tensor, trace: list[Tensor]) -> Path:
+    def path(self, x: Tensor, trace: list[Tensor], given: Batch | None) -> Path:
         """A path whose last step is no choice."""
         mask = torch.ones(len(x), len(trace) - 1, dtype=torch.bool, device=x.device)
         mask[:, -1] = False
-        return Path(x, torch.stack(trace, 1), mask)
+        return Path(x, torch.stack(trace, 1), mask, given)
 
     def moments(self) -> list[tuple[Tensor, Tensor]]:
         """Pairs of moments, from step to step."""
         grid = self.components.grid(self.config.steps)
         return list(pairwise(grid))
-
-    def free(self) -> None:
-        """Raises Unsupported where there is a condition: a `Path` does not say which one it was drawn under."""
-        if self.given is not None:
-            raise Unsupported("A conditional flow is no policy yet: align one that was fitted without given=...")
 
 
 def _refuse(known: Known | None) -> None:

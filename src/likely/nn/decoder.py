@@ -156,9 +156,7 @@ class Block(nn.Module):
                cache: Cache | None, layer: int) -> Tensor:  # fmt: skip
         """What each step takes from those in sight (B, T, H * D)."""
         arch, (B, T, _) = self.arch, x.shape
-        q, k, v = (
-            part.view(B, T, -1, arch.head).transpose(1, 2) for part in self.qkv(x).split(arch.sizes, -1)
-        )
+        q, k, v = (part.view(B, T, -1, arch.head).transpose(1, 2) for part in self.qkv(x).split(arch.sizes, -1))
         if arch.qk_norm:
             q, k = self.q_norm(q), self.k_norm(k)
         if turn is not None and arch.rope is not None:
