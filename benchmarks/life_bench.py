@@ -97,7 +97,7 @@ def main() -> None:
         *({"method": f"published: {name}", "rmse": value} for name, value in PUBLISHED.items()),
     ]  # fmt: skip
     print(results.table(rows, ["method", "rmse", "score", "covered", "width", "cross_validated", "seconds"]))
-    print("\n".join(map(str, model.leads)))
+    print("\n".join(lead.told("cycles") for lead in model.leads))
     healthy = health(train)
     print(results.table(healthy, ["method", "auroc", "seconds"]))
     results.save(

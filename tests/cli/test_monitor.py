@@ -70,7 +70,7 @@ def test_life(folder: Path) -> None:
     done = run("monitor life runs.csv --time hour --entity pump -o life.likely", folder)
     assert done.returncode == 0, done.stderr
     assert "9 machines" in done.stderr
-    assert "horizon" in done.stderr
+    assert "alarm at" in done.stderr
     judged = run("monitor life life.likely young.csv --json", folder)
     assert [json.loads(line)["entity"] for line in judged.stdout.splitlines()] == [f"P{k:02d}" for k in range(1, 10)]
 

@@ -53,7 +53,7 @@ def pump(out: Path, n: int, seed: int, quiet: bool) -> None:
     life = Life.fit(learned, time="hour", entity="pump", seed=seed)
     life.save(out / "life.likely")
     for lead in life.leads:
-        say(f"  {lead}", quiet)
+        say(f"  {lead.told('hours')}", quiet)
     say(f"Six others, 60 hours before their end (life in hours, {life.about['confidence']:.0%} interval):", quiet)
     end = pl.col("hour").max().over("pump")
     for row in life.predict(others.filter(pl.col("hour") <= end - 60)).to_dicts():

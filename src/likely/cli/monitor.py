@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -143,11 +142,11 @@ def life(  # noqa: PLR0913  (one argument an option)
     error = f"{made.about['rmse']:.1f} {made.unit} (cross-validated)"
     say(
         f"Learned from {made.about['machines']} machines; error {error}, life told apart up to {made.cap:.0f} "
-        f"{made.unit}.\nIf the alarm rings once the low end of the interval is at the horizon:",
+        f"{made.unit}.\nIf the alarm rings once the low end of the interval is down to so much:",
         quiet,
     )
     for lead in made.leads:
-        say(f"  {lead}" if math.isfinite(lead.median) else f"  horizon {lead.horizon:g}: no alarm rang in time", quiet)
+        say(f"  {lead.told(made.unit)}", quiet)
     say(f"Wrote {path}. Next: likely monitor life {path} new.csv", quiet)
 
 

@@ -12,6 +12,7 @@ that is further than fair * horizon from its end, per 1,000 readings there.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -32,11 +33,16 @@ class Lead(NamedTuple):
     false: float  # false alarms per 1,000 healthy readings
     missed: float  # share of the histories without any alarm
 
-    def __str__(self) -> str:
+    def told(self, unit: str = "") -> str:
+        """In words; `unit` of the times."""
+        at = f"alarm at {self.horizon:g} {unit}".rstrip()
+        false = f"{self.false:.2g} false alarms per 1,000 healthy readings"
+        if not math.isfinite(self.median):
+            return f"{at}: none rang in time; {false}"
+        early = max(0.0, 1 - self.caught - self.missed)
         return (
-            f"horizon {self.horizon:g}: {self.caught:.0%} caught in time, {self.missed:.0%} missed; warned "
-            f"{self.median:.0f} ahead (median; nine of ten at least {self.shortest:.0f}); "
-            f"{self.false:.2f} false alarms per 1,000 healthy readings"
+            f"{at}: {self.caught:.0%} of the machines warned in time ({self.median:.0f} ahead, nine of ten at least "
+            f"{self.shortest:.0f}), {early:.0%} too early or too late, {self.missed:.0%} never; {false}"
         )
 
 

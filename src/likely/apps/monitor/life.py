@@ -116,8 +116,9 @@ class Life:
         made.notes = notes
         whole = [history.age[-1] - history.age for history in long]
         lows = [made.interval(one)[0] for one in guess]
-        asks = {share: [low <= share * cap for low in lows] for share in HORIZONS}
-        made.leads = [lead_time(asks[share], [w[SKIP:] for w in whole], share * cap) for share in HORIZONS]
+        horizons = [float(f"{share * cap:.2g}") for share in HORIZONS]
+        after = [w[SKIP:] for w in whole]
+        made.leads = [lead_time([low <= at for low in lows], after, at) for at in horizons]
         off = np.concatenate([g - y[SKIP:] for g, y in zip(guess, left, strict=True)])
         made.about |= {
             "leads": [list(lead) for lead in made.leads],
