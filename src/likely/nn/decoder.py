@@ -20,6 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -71,13 +72,24 @@ class Architecture:
         return self.heads * self.head, self.groups * self.head, self.groups * self.head
 
 
+class Heads(Protocol):
+    """What a cache has to know of an architecture."""
+
+    @property
+    def layers(self) -> int: ...
+    @property
+    def groups(self) -> int: ...
+    @property
+    def head(self) -> int: ...
+
+
 class Cache:
     """Keys and values of the steps so far, room for `length`: preallocated (layers, B, G, S, D).
 
     `seen` (B, S) true = a real step, false = padding; `used` steps are filled.
     """
 
-    def __init__(self, arch: Architecture, B: int, length: int, dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(self, arch: Heads, B: int, length: int, dtype: torch.dtype, device: torch.device) -> None:
         shape = (arch.layers, B, arch.groups, length, arch.head)
         self.keys = torch.zeros(shape, dtype=dtype, device=device)
         self.values = torch.zeros(shape, dtype=dtype, device=device)
@@ -171,14 +183,19 @@ class Block(nn.Module):
 
     def feed(self, x: Tensor) -> Tensor:
         """The feed-forward layers (B, T, W)."""
-        x = self.up(x)
-        if self.arch.gated:
-            gate, x = x.chunk(2, -1)
-            x = self.act(gate) * x
-        else:
-            x = self.act(x)
-        out: Tensor = self.down(x)
-        return out
+        return feed(x, self.up, self.down, self.act, self.arch.gated)
+
+
+def feed(x: Tensor, up: nn.Module, down: nn.Module, act: Callable[[Tensor], Tensor], gated: bool) -> Tensor:
+    """down(act(up(x))), or down(act(gate) * up) of a joint matrix whose first half is the gate: (B, T, W)."""
+    x = up(x)
+    if gated:
+        gate, x = x.chunk(2, -1)
+        x = act(gate) * x
+    else:
+        x = act(x)
+    out: Tensor = down(x)
+    return out
 
 
 class Decoder(nn.Module):
