@@ -43,15 +43,33 @@ for verb in (fit.fit, sample.sample, fill.fill, score.score, report.report, show
     app.command(name=verb.__name__.rstrip("_"))(verb)
 
 
-@app.command(
-    name="monitor",
-    add_help_option=False,
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-)
-def monitor(words: typer.Context) -> None:
-    """Watch machines and tables: likely monitor --help (fit, watch, life)"""
-    # An application has verbs of its own, and brings torch: it is imported when it is called.
-    registry.get("command", "monitor")(words.args, prog_name="likely monitor")
+APPLICATIONS = {
+    "monitor": "Watch machines and tables (fit, watch, life)",
+    "chat": "Talk with a language model, or with your documents",
+    "label": "Sentiment or any labels of your own: zero-shot, or from a few examples (sentiment, fit, apply)",
+    "summarise": "Summaries and headlines, every number and name checked against the source",
+    "translate": "Learn to translate from pairs, translate texts and .po files (fit, apply)",
+    "tune": "Fine-tune a checkpoint: all weights or LoRA",
+    "serve": "Serve models: OpenAI's routes and our own verbs",
+}
+
+
+def _lazily(name: str) -> None:
+    """An application has verbs and options of its own, and brings torch: it is imported when it is called."""
+
+    def call(words: typer.Context) -> None:
+        registry.get("command", name)(words.args, prog_name=f"likely {name}")
+
+    app.command(
+        name=name,
+        help=f"{APPLICATIONS[name]}: likely {name} --help",
+        add_help_option=False,
+        context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    )(call)
+
+
+for application in registry.TABLES["command"]:
+    _lazily(application)
 
 
 def main() -> None:
