@@ -32,20 +32,22 @@ FILTERS = (
     "min", "reject", "rejectattr", "replace", "reverse", "round", "safe", "select", "selectattr", "slice", "sort",
     "string", "title", "trim", "truncate", "unique", "upper", "urlencode", "wordcount",
 )  # fmt: skip
-METHODS: dict[type, frozenset[str]] = {
-    str: frozenset(
-        "strip lstrip rstrip split rsplit splitlines startswith endswith replace join upper lower title capitalize "
-        "swapcase casefold find rfind index rindex count isdigit isalpha isalnum isnumeric isdecimal isspace isupper "
-        "islower istitle removeprefix removesuffix partition rpartition center ljust rjust zfill expandtabs "
-        "format".split()
+METHODS: dict[type, tuple[str, ...]] = {
+    str: (
+        "capitalize", "casefold", "center", "count", "endswith", "expandtabs", "find", "format", "index", "isalnum",
+        "isalpha", "isdecimal", "isdigit", "islower", "isnumeric", "isspace", "istitle", "isupper", "join", "ljust",
+        "lower", "lstrip", "partition", "removeprefix", "removesuffix", "replace", "rfind", "rindex", "rjust",
+        "rpartition", "rsplit", "rstrip", "split", "splitlines", "startswith", "strip", "swapcase", "title", "upper",
+        "zfill",
     ),
-    dict: frozenset(("get", "items", "keys", "values", "copy")),
-    list: frozenset(("index", "count", "copy")),
-    tuple: frozenset(("index", "count")),
-    float: frozenset(("is_integer",)),
-}
-WIDE = frozenset("batch slice center indent ljust rjust zfill expandtabs round truncate".split())
-SHALLOW = frozenset("count d default first last length list".split())  # their cost is not the size of what is inside
+    dict: ("copy", "get", "items", "keys", "values"),
+    list: ("copy", "count", "index"),
+    tuple: ("count", "index"),
+    float: ("is_integer",),
+    int: (), bytes: (), bytearray: (), set: (), frozenset: (), type: (),
+}  # fmt: skip
+WIDE = ("batch", "center", "expandtabs", "indent", "ljust", "rjust", "round", "slice", "truncate", "zfill")
+SHALLOW = ("count", "d", "default", "first", "last", "length", "list")  # their cost is not that of what is inside
 BITS = 4096  # of an integer
 
 
@@ -197,46 +199,67 @@ def _operate(operator: str, left: Any, right: Any) -> None:
                 raise Overrun("it computes with numbers that are too large")
 
 
-def environment(functions: Mapping[str, Callable[..., Any]]) -> Any:
-    """A jinja2.Environment in which a template may call these `functions` and nothing dangerous."""
-    require("jinja2", "chat templates")
+def _call(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+    """Check a call that a template makes; the arguments to make it with. Raises TypeError for methods out of bounds."""
+    meter = _meter()
+    meter.charge(1)
+    bound = getattr(function, "__wrapped__", function)  # Jinja wraps str.format
+    owner, name = getattr(bound, "__self__", None), getattr(bound, "__name__", "")
+    for kind, names in METHODS.items():
+        if isinstance(owner, kind):
+            if name not in names:
+                raise TypeError(f"{kind.__name__}.{name} is not for templates")
+            if name == "join" and args:
+                args = (_join(meter, args[0], owner), *args[1:])
+            given = {key: value for key, value in kwargs.items() if key not in ("_loop_vars", "_block_vars")}
+            _before(name, owner, args, given)
+            break
+    return args
+
+
+def _rewriter() -> Any:
+    """What puts the payments into a parsed template."""
     nodes, visitor = require("jinja2.nodes", "chat templates"), require("jinja2.visitor", "chat templates")
-    sandbox, extension = require("jinja2.sandbox", "chat templates"), require("jinja2.ext", "chat templates")
 
     def paid(name: str, args: list[Any], line: int) -> Any:
         """The call of a method of the environment, in a template's tree."""
         return nodes.Call(nodes.EnvironmentAttribute(name), args, [], None, None, lineno=line)
 
     class Rewriter(visitor.NodeTransformer):  # type: ignore[misc, name-defined]
-        """Puts the payments into a parsed template."""
+        """The names of the methods are Jinja's."""
 
-        def visit_For(self, node: Any) -> Any:
+        def visit_For(self, node: Any) -> Any:  # noqa: N802
             self.generic_visit(node)
             node.body.insert(0, nodes.ExprStmt(paid("step", [nodes.Const(1)], node.lineno), lineno=node.lineno))
             if node.test is not None:
                 node.test = paid("weigh", [node.test], node.lineno)
             return node
 
-        def visit_Output(self, node: Any) -> Any:
+        def visit_Output(self, node: Any) -> Any:  # noqa: N802
             size = sum(len(part.data) for part in node.nodes if isinstance(part, nodes.TemplateData))
             self.generic_visit(node)
             step = paid("step", [nodes.Const(size + 1)], node.lineno)
             return [nodes.ExprStmt(step, lineno=node.lineno), node]
 
-        def visit_Concat(self, node: Any) -> Any:
+        def visit_Concat(self, node: Any) -> Any:  # noqa: N802
             self.generic_visit(node)
             return paid("joined", node.nodes, node.lineno)
 
         def literal(self, node: Any) -> Any:
             self.generic_visit(node)
-            parts = getattr(node, "items", [])
-            plain = all(isinstance(part, nodes.Const) for part in parts)
+            plain = all(isinstance(part, nodes.Const) for part in node.items)
             return node if plain or getattr(node, "ctx", "load") != "load" else paid("weigh", [node], node.lineno)
 
-        visit_List = visit_Tuple = visit_Dict = literal
+        visit_List = visit_Tuple = visit_Dict = literal  # noqa: N815
 
-    class Generation(extension.Extension):  # type: ignore[misc, name-defined]
-        """{% generation %}: marks what the assistant says; here it says the same without the marks."""
+    return Rewriter()
+
+
+def _generation() -> Any:
+    """{% generation %} marks what the assistant says; here it says the same without the marks."""
+
+    class Generation(require("jinja2.ext", "chat templates").Extension):  # type: ignore[misc]
+        """The names are Jinja's."""
 
         tags = frozenset(("generation",))
 
@@ -244,13 +267,20 @@ def environment(functions: Mapping[str, Callable[..., Any]]) -> Any:
             next(parser.stream)
             return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 
+    return Generation
+
+
+def environment(functions: Mapping[str, Callable[..., Any]]) -> Any:
+    """A jinja2.Environment in which a template may call these `functions` and nothing dangerous."""
+    sandbox, rewriter = require("jinja2.sandbox", "chat templates"), _rewriter()
+
     class Bounded(sandbox.ImmutableSandboxedEnvironment):  # type: ignore[misc, name-defined]
         """Jinja's sandbox, with everything paid for."""
 
         intercepted_binops = frozenset(("+", "*", "**", "%"))
 
         def _parse(self, source: str, name: str | None, filename: str | None) -> Any:
-            return Rewriter().visit(super()._parse(source, name, filename))
+            return rewriter.visit(super()._parse(source, name, filename))
 
         def step(self, units: int) -> None:
             _meter().charge(units)
@@ -272,26 +302,12 @@ def environment(functions: Mapping[str, Callable[..., Any]]) -> Any:
         def call(self, context: Any, function: Any, *args: Any, **kwargs: Any) -> Any:
             if getattr(function, "__self__", None) is self:  # one of the payments above
                 return function(*args)
-            _meter().charge(1)
-            given = {key: value for key, value in kwargs.items() if key not in ("_loop_vars", "_block_vars")}  # Jinja's own
-            bound = getattr(function, "__wrapped__", function)  # Jinja wraps str.format
-            owner, name = getattr(bound, "__self__", None), getattr(bound, "__name__", "")
-            for kind, names in METHODS.items():
-                if isinstance(owner, kind):
-                    if name not in names:
-                        raise sandbox.SecurityError(f"{kind.__name__}.{name} is not for templates")
-                    if name == "join" and kind is str and args:
-                        args = (_join(_meter(), args[0], owner), *args[1:])
-                    _before(name, owner, args, given)
-                    break
-            else:
-                if isinstance(owner, int | bytes | bytearray | set | frozenset | type):
-                    raise sandbox.SecurityError(f"{name} is not for templates")
-            found = super().call(context, function, *args, **kwargs)
-            return _meter().weigh(found)
+            args = _call(function, args, kwargs)
+            return _meter().weigh(super().call(context, function, *args, **kwargs))
 
+    controls = require("jinja2.ext", "chat templates").loopcontrols
     made = Bounded(
-        trim_blocks=True, lstrip_blocks=True, extensions=[extension.loopcontrols, Generation],
+        trim_blocks=True, lstrip_blocks=True, extensions=[controls, _generation()],
         finalize=lambda value: _meter().weigh(value), cache_size=0,
     )  # fmt: skip
     made.filters = {name: _filter(name, made.filters[name]) for name in FILTERS} | {"tojson": _tojson}

@@ -7,8 +7,8 @@
     min_p    tokens at least min_p times as likely as the likeliest     (Nguyen et al. 2024, arXiv:2407.01082)
 
 `repetition` divides the positive logits of tokens that occur in the prompt or the text so far and multiplies the
-negative ones (Keskar et al. 2019, arXiv:1909.05858); `presence` and `frequency` are subtracted from the logits of tokens
-of the text so far, once or once an occurrence.
+negative ones (Keskar et al. 2019, arXiv:1909.05858); `presence` and `frequency` are subtracted from the logits of
+tokens of the text so far, once or once an occurrence.
 """
 
 from __future__ import annotations
@@ -50,10 +50,7 @@ class Sampling:
     ends: bool = True
 
     def __post_init__(self) -> None:
-        if isinstance(self.stop, str):
-            object.__setattr__(self, "stop", (self.stop,))
-        else:
-            object.__setattr__(self, "stop", tuple(self.stop))
+        object.__setattr__(self, "stop", _strings(self.stop))
         _number("temperature", self.temperature, 0.0, 100.0, "0 = always the likeliest token, 1 = as learned")
         _number("top_p", self.top_p, 0.0, 1.0, "the share of the mass to draw from, 1 = all", open_low=True)
         _number("min_p", self.min_p, 0.0, 1.0, "least probability beside the likeliest token's, 0 = none")
@@ -84,18 +81,21 @@ class Sampling:
         return self.temperature == 0
 
 
+def _strings(given: Any) -> tuple[Any, ...]:
+    return (given,) if isinstance(given, str) else tuple(given)
+
+
 def _number(name: str, value: Any, low: float, high: float, meaning: str, *, open_low: bool = False) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise OptionError(f"{name}={str(value)[:40]!r}: give a number ({meaning}).")
+        raise OptionError(f"{name}={repr(value)[:40]}: give a number ({meaning}).")
     if not low <= value <= high or (open_low and value == low):
-        raise OptionError(
-            f"{name}={value!r}: give a number {'over' if open_low else 'from'} {low:g} to {high:g} ({meaning})."
-        )
+        span = f"over {low:g} and at most {high:g}" if open_low else f"from {low:g} to {high:g}"
+        raise OptionError(f"{name}={value!r}: give a number {span} ({meaning}).")
 
 
 def _whole(name: str, value: Any, low: int, high: int | None, meaning: str) -> None:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise OptionError(f"{name}={str(value)[:40]!r}: give a whole number ({meaning}).")
+        raise OptionError(f"{name}={repr(value)[:40]}: give a whole number ({meaning}).")
     if value < low or (high is not None and value > high):
         span = f"from {low} to {high}" if high is not None else f"of at least {low}"
         raise OptionError(f"{name}={value}: give a whole number {span} ({meaning}).")

@@ -15,7 +15,8 @@ Letters: N blocks. Source: the layouts of ggml (MIT), https://github.com/ggml-or
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,8 @@ Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
 
-class Kind(NamedTuple):
+@dataclass(frozen=True)
+class Kind:
     """A way to store numbers: `count` of them in `size` bytes; `floats` turns (N, size) into (N, count)."""
 
     name: str

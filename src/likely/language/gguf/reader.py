@@ -89,7 +89,7 @@ class _Reader:
     """A position in a file, moved on only over what is there."""
 
     def __init__(self, path: Path, data: NDArray[np.uint8]) -> None:
-        self.path, self.data, self.view = path, data, memoryview(data)
+        self.path, self.data, self.view = path, data, memoryview(data.data)
         self.size, self.at, self.elements = data.size, 0, 0
 
     def file(self) -> File:
@@ -173,7 +173,7 @@ class _Reader:
         kind, count = KINDS[number], 1
         for size in shape:
             count *= size
-            if not 1 <= size or count > self.size * kind.count:
+            if size < 1 or count > self.size * kind.count:
                 raise damaged(self.path, f"tensor {name[:60]!r} claims the shape {shape}")
         if shape[-1] % kind.count:
             raise damaged(self.path, f"rows of {shape[-1]} numbers in {name[:60]!r} are no whole {kind.name} blocks")
@@ -198,8 +198,7 @@ class _Reader:
                 raise damaged(self.path, f"tensor {name[:60]!r} begins at {offset}, inside another or out of step")
             end = offset + length
             if begin + end > self.size:
-                raise damaged(
-                    self.path, f"tensor {name[:60]!r} ends at byte {begin + end} of a file of {self.size}: it is cut off"
-                )
+                cut = f"tensor {name[:60]!r} ends at byte {begin + end} of a file of {self.size}: it is cut off"
+                raise damaged(self.path, cut)
             tensors[name] = Tensor(name, kind, shape, self.data[begin + offset : begin + end])
         return tensors
