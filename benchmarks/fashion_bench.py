@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import argparse
 import gzip
+import json
 import os
 import time
 from pathlib import Path
@@ -128,6 +129,10 @@ def main() -> None:
             model.save(asked.sheets / f"fashion-{name}.likely")
     print(results.table(rows, COLUMNS))
     if asked.name != "-":
+        before = results.FOLDER / f"{asked.name}.json"
+        if before.exists():  # rows of families that were not asked for this time stay
+            names = {row["row"] for row in rows}
+            rows += [row for row in json.loads(before.read_text())["rows"] if row["row"] not in names]
         results.save(asked.name, rows, features=court.see.digest, minutes=asked.minutes, seed=0)
 
 

@@ -17,7 +17,7 @@ from torch.distributions import MultivariateNormal
 from likely.core import Batch, Budget, Cells, Density, Known, Latent, Reals, Training
 from likely.errors import ConditionError, OptionError, Unsupported
 from likely.families.vae import Vae, VaeConfig
-from likely.families.vae.prior import Normal
+from likely.families.vae.prior import Normal, prior
 from likely.nn.mixture import Mixture
 from likely.nn.mlp import MLP
 from likely.testing import check_family
@@ -78,7 +78,7 @@ def test_the_bound_is_below_the_likelihood_and_tightens(encoder: str) -> None:
 def test_another_prior_has_its_own_likelihood() -> None:
     """With p(z) = N(m, C) the model is x ~ N(W m, W C W^T + s^2 I), whatever the encoder learned."""
     x, model = factors(500), oracle("poor", samples=2000)
-    prior = model.prior
+    prior = model.prior.law
     assert isinstance(prior, Mixture)
     mean, root = torch.tensor([0.5, -1.0]), torch.tensor([[0.8, 0.0], [0.3, 0.9]])
     prior.mean[0], prior.root[0] = mean, root
@@ -303,3 +303,19 @@ def test_what_it_cannot_do_is_said() -> None:
     for wrong in ({"latent": -1}, {"beta": float("nan")}, {"particles": 0}, {"prior": "vamp"}, {"output": "mode"}):
         with pytest.raises(OptionError, match=f"{next(iter(wrong))}="):
             VaeConfig(**wrong)  # type: ignore[arg-type]
+
+
+def test_the_prior_of_a_conditional_model_knows_the_condition() -> None:
+    """Latents of kind 0 lie left, of kind 1 right: draws under a kind come from its side, and are likelier there."""
+    kinds = torch.arange(2000) % 2
+    z = torch.randn(2000, 1, 2, generator=rng(1)) * 0.3
+    z[:, 0, 0] += 4.0 * kinds - 2.0
+    c = torch.stack([1.0 - kinds, kinds], 1).float()
+    law = prior("mixture", 2, 8, width=2)
+    law.fit(z, rng=rng(), c=c)
+    drawn = law.sample(2000, rng(2), c=c)
+    assert float(((drawn[:, 0] > 0) == (kinds == 1)).float().mean()) > 0.99
+    assert float((law.log_prob(z[:, 0], c) - law.log_prob(z[:, 0])).mean()) == pytest.approx(math.log(2), abs=0.05)
+    weights = law.weights(c)
+    torch.testing.assert_close(weights.sum(1), torch.ones(2000))
+    assert float(law.law.shares(z[:, 0], weights).sum()) == pytest.approx(2000, rel=1e-4)

@@ -49,19 +49,40 @@ class Mixture(nn.Module):
         self.register_buffer("mean", torch.zeros(components, size))
         self.register_buffer("root", torch.eye(size).repeat(components, 1, 1))  # S = root root^T, lower triangular
 
-    def log_prob(self, z: Tensor) -> Tensor:
-        """log p(z) of z (*, Z): (*), nats."""
+    def log_prob(self, z: Tensor, weights: Tensor | None = None) -> Tensor:
+        """log p(z) of z (B, *, Z): (B, *), nats. `weights` (B, M) take the place of w, for each of the B."""
         used = self.weight.nonzero().flatten()
         flat = z.reshape(-1, self.size)
-        law = Law(self.weight[used].log(), self.mean[used], self.root[used])
-        parts = [torch.logsumexp(law.joint(part), 1) for part in torch.split(flat, law.rows())]
+        own = self.weight[used].log()
+        law = Law(torch.zeros_like(own) if weights is not None else own, self.mean[used], self.root[used])
+        if weights is not None:
+            times = len(flat) // max(len(weights), 1)
+            own = weights[:, used].log().repeat_interleave(times, 0)
+        parts = []
+        for rows in torch.split(torch.arange(len(flat), device=z.device), law.rows()):
+            joint = law.joint(flat[rows])
+            parts.append(torch.logsumexp(joint if weights is None else joint + own[rows], 1))
         return (torch.cat(parts) if parts else flat.new_zeros(0)).view(z.shape[:-1])
 
-    def sample(self, n: int, rng: torch.Generator, temperature: float = 1.0) -> Tensor:
-        """(n, Z) draws; `temperature` scales the spread of each component."""
-        place = torch.multinomial(self.weight.cpu(), n, replacement=True, generator=rng).to(self.mean.device)
-        noise = torch.randn(n, self.size, generator=rng).to(self.mean.device)
+    def sample(self, n: int, rng: torch.Generator, temperature: float = 1.0, weights: Tensor | None = None) -> Tensor:
+        """(n, Z) draws; `temperature` scales the spread of each component. `weights` (n, M) take the place of w."""
+        if weights is None:
+            place = torch.multinomial(self.weight.cpu(), n, replacement=True, generator=rng)
+        else:
+            place = torch.multinomial(weights.cpu(), 1, generator=rng)[:, 0] if n else torch.zeros(0, dtype=torch.long)
+        place, noise = place.to(self.mean.device), torch.randn(n, self.size, generator=rng).to(self.mean.device)
         return self.mean[place] + temperature * torch.einsum("nij,nj->ni", self.root[place], noise)
+
+    def shares(self, z: Tensor, weights: Tensor | None = None) -> Tensor:
+        """p(component | z) of z (n, Z): (n, M); `weights` (n, M) as above."""
+        used = self.weight.nonzero().flatten()
+        own = (self.weight[used] if weights is None else weights[:, used]).log()
+        law = Law(torch.zeros(len(used), device=z.device), self.mean[used], self.root[used])
+        found = z.new_zeros(len(z), self.components)
+        for rows in torch.split(torch.arange(len(z), device=z.device), law.rows()):
+            joint = law.joint(z[rows]) + (own if weights is None else own[rows])
+            found[rows[:, None], used] = torch.softmax(joint, 1)
+        return found
 
     @torch.no_grad()
     def fit(self, z: Tensor, *, rng: torch.Generator) -> None:

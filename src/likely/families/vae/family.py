@@ -111,7 +111,7 @@ class Vae(Family[Reals]):
         self.encoder = encoder(space.shape, 2 * self.size, width, depth, condition=q)
         self.decoder = decoder(self.size + q, space.shape, width, depth)
         self.likelihood: Likelihood = likelihood(space, config.likelihood, config.binarise)
-        self.prior = prior(config.prior, self.size, config.components)
+        self.prior = prior(config.prior, self.size, config.components, q)
         self.register_buffer("seen", torch.zeros((), dtype=torch.int64))  # steps of training, for the warm-up
         means = config.output == "mean" or (config.output == "auto" and len(space.shape) >= 3)
         self.means = means
@@ -219,7 +219,7 @@ class Vae(Family[Reals]):
         most = min(FITTED, max(FEW, int(self.seen) * self.plan().batch // 16))
         chosen = torch.randperm(len(batch.x), generator=rng)[:most].to(batch.x.device)
         draws = max(1, min(DRAWS, most // len(chosen)))
-        k, found, law = PARTICLES, [], cast(Prior, self.prior)
+        k, found, known, law = PARTICLES, [], [], cast(Prior, self.prior)
         for part in torch.split(chosen, max(1, self._rows() // (k * draws))):
             some = take(batch, part)
             x, c = self.likelihood.look(some.x, None if some.x.is_cuda else rng), self.context(some.given)
@@ -227,13 +227,15 @@ class Vae(Family[Reals]):
             eps = torch.randn(len(part), draws * k, self.size, generator=rng).to(x.device)
             z = mu[:, None] + torch.exp(log_sigma)[:, None] * eps
             mask = some.mask[:, None] if some.mask is not None else None
-            log_w = self._fit(x[:, None], self.decode(z, c), mask) + law.log_prob(z) + 0.5 * eps.square().sum(2)
+            log_w = self._fit(x[:, None], self.decode(z, c), mask) + law.log_prob(z, c) + 0.5 * eps.square().sum(2)
             # One of every k particles, in proportion to its weight: the largest of log w + Gumbel noise.
             noise = -torch.log(-torch.log(torch.rand(log_w.shape, generator=rng).clamp_(1e-9, 1 - 1e-7))).to(x.device)
             place = (log_w + noise).view(len(part), draws, k).argmax(2, keepdim=True)
             z = z.view(len(part), draws, k, -1)
             found.append(z.gather(2, place[..., None].expand(-1, -1, 1, z.shape[-1])).squeeze(2))
-        law.fit(torch.cat(found), rng=rng)
+            if c is not None:
+                known.append(c)
+        law.fit(torch.cat(found), rng=rng, c=torch.cat(known) if known else None)
 
     # ---------------------------------------------------------------------------------------- likelihood
 
@@ -263,7 +265,7 @@ class Vae(Family[Reals]):
             z = torch.addcmul(mu[:, None], torch.exp(log_sigma)[:, None], noise[block])
             out, x = self.decode(z, c), x[:, None]
             mask = some.mask[:, None] if some.mask is not None else None
-            log_w = law.log_prob(z) - logq[block] + log_sigma.sum(1, keepdim=True)
+            log_w = law.log_prob(z, c) - logq[block] + log_sigma.sum(1, keepdim=True)
             if not parts:
                 log_w += self._fit(x, out, mask)
                 found.append(torch.logsumexp(log_w, 1) - math.log(k))
@@ -295,7 +297,7 @@ class Vae(Family[Reals]):
         if not temperature > 0:
             raise OptionError(f"temperature={temperature} was given; it is above 0, 1 as learned.")
         c, home = self.context(given, n), self.seen.device
-        z = cast(Prior, self.prior).sample(n, rng, temperature).to(home)
+        z = cast(Prior, self.prior).sample(n, rng, temperature, c).to(home)
         made = [torch.empty(0, *self.space.shape)]
         for part in torch.split(torch.arange(n), self._rows()):
             out = self.decode(z[part], c[part] if c is not None else None)
