@@ -12,14 +12,15 @@ testing, one name a group: what is drawn in A is not drawn in B, and the test is
     distance    from a Noto emoji of the test to its Twemoji partner, mean over the test: as it is, and translated.
                 `features` is the last hidden layer of a network of three convolutions learned on A and B, never on the
                 test or on a pair, to tell nine categories and both sets apart: it sees what is drawn and how. Beside it
-                plain pixels, pixels in blocks of 4 x 4, and shares of 64 colours
+                `card`, the features that the report card of images learns from the same images and labels, plain
+                pixels, pixels in blocks of 4 x 4, and shares of 64 colours
     as Twemoji  share of emoji that this network takes for Twemoji
     partner     share of test emoji whose nearest Twemoji of the test, in blocks, is their partner
     cycle       mean absolute difference of a test emoji from its translation there and back, pixels in [0, 1]
     controls    every pixel moved by the difference of the sets' mean colours, which needs no learning; and the same
                 translator taught with true pairs of the names of A and B, pixel by pixel: what the pairs would give
 
-  claims        feature distance at least 25 % lower (not reached: with true pairs it is 18 %), cycle <= .1 (reached)
+  claims        feature distance at least 25 % lower (not reached: pairs themselves would give 23 to 28 %), cycle <= .1
 """
 
 from __future__ import annotations

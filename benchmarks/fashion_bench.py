@@ -2,9 +2,9 @@
 
     OMP_NUM_THREADS=1 python benchmarks/fashion_bench.py [--minutes 15] [--only vae]
 
-All defaults: `likely.fit((images, labels), family=NAME, minutes=15)` on the 60,000 training images, whose labels are the
-condition; then 10,000 images are made, 1,000 a label. Judged against the 10,000 official test images, of which nothing was
-learned.
+All defaults: `likely.fit((images, labels), family=NAME, minutes=15)` on the 60,000 training images, whose labels are
+the condition; then 10,000 images are made, 1,000 a label. Judged against the 10,000 official test images, of which
+nothing was learned.
 
     FD          Frechet distance in the features of a small classifier that learned the labels of 20,000 real training
                 images (`likely.evaluate.features`, pinned by seed and hash)
@@ -16,7 +16,7 @@ learned.
 
   ceiling       10,000 other training images in the place of made ones
   peer          a Gaussian a label: mean and covariance of its pixels, clipped; cheap and without a network
-  floor         the ceiling's pixels, each shuffled between images: FD and TSTR of nothing learned but a mean and a label
+  floor         the ceiling's pixels, each shuffled between images: what knows nothing but each pixel's own law
 """
 
 from __future__ import annotations

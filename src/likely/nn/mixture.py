@@ -8,9 +8,9 @@
 (Dempster, Laird and Rubin 1977, doi:10.1111/j.2517-6161.1977.tb01600.x; start by k-means++, Arthur and Vassilvitskii
 2007.)
 A covariance of few points is singular; as if it had seen a few more points with the pooled diagonal covariance within
-components, it never is. How many components there are is judged by a tenth of the items, left out: 1, 2, 4, 8, ... until
-two in a row bring nothing. (BIC was tried: on latents of 1,200 digits it stopped at 10 where unseen digits
-were likelier under 30, and samples nearer to them.) 10,000 items are enough to judge by; the law that won there is where
+components, it never is. How many components there are is judged by a tenth of the items, left out: 1, 2, 4, 8, ...
+until two in a row bring nothing. (BIC was tried: on latents of 1,200 digits it stopped at 10 where unseen digits were
+likelier under 30, and samples nearer to them.) 10,000 items are enough to judge by; the law that won there is where
 the fit to all of them starts.
 
 Everything is buffers of fixed size, so that a model file holds it; components that are not used have weight 0.
