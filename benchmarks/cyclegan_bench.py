@@ -87,6 +87,21 @@ def render(folders: list[Path], out: Path) -> None:
     )
 
 
+def pixels(x: Any) -> np.ndarray:
+    """Tensors (B, 3, 32, 32) in [-1, 1] -> arrays (B, 32, 32, 3) from 0 to 255."""
+    found: np.ndarray = ((x + 1) * 127.5).permute(0, 2, 3, 1).numpy()
+    return found
+
+
+def colours(x: Any) -> Any:
+    """Shares of 64 colours (B, 64)."""
+    import torch.nn.functional as F
+
+    code = (((x + 1) / 2 * 255).long() // 64).clamp(0, 3)
+    code = (code[:, 0] * 16 + code[:, 1] * 4 + code[:, 2]).flatten(1)
+    return F.one_hot(code, 64).float().mean(1)
+
+
 def study(file: Path, steps: int, seeds: list[int]) -> None:
     """Fit, measure, print, save."""
     import torch
@@ -159,16 +174,8 @@ def study(file: Path, steps: int, seeds: list[int]) -> None:
 
     judge = seen()
 
-    def pixels(x: Tensor) -> np.ndarray:
-        return ((x + 1) * 127.5).permute(0, 2, 3, 1).numpy()
-
     kinds = np.concatenate([np.char.add(f"{k} ", emoji["category"][side == k].astype(str)) for k in (0, 1)])
     card = learn(pixels(torch.cat([a, b])), (0.0, 255.0), kinds, seed=0)
-
-    def colours(x: Tensor) -> Tensor:
-        code = (((x + 1) / 2 * 255).long() // 64).clamp(0, 3)
-        code = (code[:, 0] * 16 + code[:, 1] * 4 + code[:, 2]).flatten(1)
-        return F.one_hot(code, 64).float().mean(1)
 
     views = {
         "features": judge.features,

@@ -4,9 +4,10 @@
     mixture   normal laws fitted to the latents of the data after training             (nn/mixture.py)
     flow      an affine-coupling flow fitted to them                                   (nn/coupling.py)
 
-Of a conditional model it is p(z | c): the weights of the mixture depend on c (a softmax of its embedding, learned from
-the components' shares in the data: Jacobs et al. 1991, doi:10.1162/neco.1991.3.1.79). Without, latents that no item of c
-has would be decoded under c: a classifier saw the label in 75 % of the clothes made for it, now in 84 %, as of real ones.
+Of a conditional model it is p(z | c): the weights of the mixture depend on c (a softmax of its embedding, learned
+from the components' shares in the data: Jacobs et al. 1991, doi:10.1162/neco.1991.3.1.79). Without, latents that no
+item of c has would be decoded under c: a classifier saw the label in 75 % of the clothes made for it, now in 84 %, as
+of real ones.
 
 The latents of the data, the aggregate posterior (1/n) sum_i q(z | x_i), do not fill N(0, I) evenly: holes between the
 classes decode to nothing in particular. With the decoder fixed, the p(z) of greatest likelihood is the mean over the
