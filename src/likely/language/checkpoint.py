@@ -1,42 +1,37 @@
-"""A language model as everything else works with it: network, tokenizer, chat template, and where texts end."""
+"""`Checkpoint`, and `load`, which takes what a person has: a Hugging Face folder, a .gguf file, or the name of a model
+that a package ships."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from likely.language.template import Template
-from likely.language.tokenizer import Tokenizer
-from likely.nn.decoder import Decoder
+from likely.errors import ArtifactError
+from likely.language import gguf, huggingface, packaged
+from likely.language.model import Checkpoint
 
-
-@dataclass
-class Checkpoint:
-    """`ends`: ids that end a text, maybe several. `bos`: the id that begins one, and `begins`: whether it does.
-    `template` None: not a chat model. `source`: the file or folder it came from."""
-
-    network: Decoder
-    tokenizer: Tokenizer
-    template: Template | None
-    ends: frozenset[int]
-    bos: int | None
-    begins: bool
-    name: str
-    source: str
-
-    def encode(self, text: str) -> list[int]:
-        """Ids of a text to go on with: `bos` first where texts begin with it. Control tokens are not parsed."""
-        raise NotImplementedError
-
-    def chat(self, messages: Sequence[Mapping[str, Any]], *, begin: bool = True, **variables: Any) -> list[int]:
-        """Ids of a conversation, up to where the answer begins. What a message says never becomes a control token."""
-        raise NotImplementedError
+__all__ = ["Checkpoint", "load"]
 
 
 def load(path: str | Path, *, dtype: torch.dtype = torch.float32) -> Checkpoint:
-    """A Hugging Face folder, a .gguf file, or the name of a packaged model ("smollm2")."""
-    raise NotImplementedError
+    """A Hugging Face folder, a .gguf file, or the name of a packaged model ("smollm2"), with weights of `dtype`.
+
+    Raises ArtifactError for anything else, and for files that are damaged or contradict each other.
+    """
+    if str(path) in packaged.NAMES and not Path(path).exists():
+        return gguf.load(packaged.find(str(path)), dtype=dtype, name=str(path))
+    path = Path(path)
+    if path.is_dir():
+        return huggingface.load(path, dtype=dtype)
+    if path.is_file():
+        with path.open("rb") as file:
+            if file.read(4) == b"GGUF":
+                return gguf.load(path, dtype=dtype)
+        inside = path.suffix in (".safetensors", ".json", ".bin")
+        wanted = "Give the folder it is in." if inside else "Wanted is a .gguf file or a Hugging Face folder."
+        raise ArtifactError(f"{str(path)!r} is no GGUF file. {wanted}")
+    raise ArtifactError(
+        f"There is no {str(path)[:200]!r}. A model is a Hugging Face folder (config.json, model.safetensors, "
+        f"tokenizer.json), a .gguf file, or one of: {', '.join(packaged.NAMES)}."
+    )

@@ -75,8 +75,10 @@ class Tokenizer:
         return str(self._rust.to_str(pretty=False))
 
     def control(self, ids: Iterable[int]) -> None:
-        """Make control tokens of these: ids that end a text must not be written by a user, whatever the file says."""
-        tokens = [token for id in ids if id not in self._control and (token := self.token(id)) is not None]
+        """Make control tokens of those that are parsed in texts: a user must not write what ends one, whatever the
+        file says."""
+        added = self._rust.get_added_tokens_decoder()
+        tokens = [added[id].content for id in ids if id in added and not added[id].special]
         if tokens:
             marked = [self._library.AddedToken(token, special=True, normalized=False) for token in tokens]
             self._rust.add_special_tokens(marked)
