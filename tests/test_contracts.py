@@ -10,18 +10,23 @@ import pytest
 import torch
 
 from likely import registry
-from likely.core import Batch, Cells, Policy, Reals, Space
+from likely.core import Batch, Cells, Policy, Reals, Space, Tokens
 from likely.testing import check_codec, check_family, check_policy
 
 SPACE = Cells((3, 4, 2, 5), ordered=(False, True, False, True), targets=(2,))
 PLANE = Reals((3,))
+WORDS = Tokens(6, 4)
 QUICK: dict[str, dict[str, Any]] = {
     "masked": {"width": 32, "hidden": 32, "embedding": 8, "dropout": 0.0},
     "vae": {"latent": 2, "width": 16, "depth": 1, "samples": 8, "components": 2},
     "autoencoder": {"latent": 1, "width": 16, "depth": 1, "components": 2},
     "flow": {"width": 16, "depth": 1},
     "gan": {"width": 16, "depth": 1},
+    "transformer": {"width": 32, "depth": 1, "heads": 2},
+    "lstm": {"width": 32},
+    "seq2seq": {"width": 32, "encoder": 1, "depth": 1, "heads": 2, "dropout": 0.0},
 }
+GIVEN: dict[str, Space] = {"seq2seq": Tokens(5, 3)}  # families that learn p(x | c) only
 PAIRED = ("cyclegan",)  # learns from two sets: has tests of its own
 
 
@@ -61,7 +66,27 @@ def plane(n: int = 600, seed: int = 0) -> Batch:
     return Batch(x)
 
 
+def words(n: int = 1500, seed: int = 0) -> Batch:
+    """Items of WORDS (tokens 3, 4, 5) in which each token depends on the one before, and so does the end; each with a
+    source (tokens 3, 4 of a space of its own) that says how it begins."""
+    rng = torch.Generator().manual_seed(seed)
+    law = torch.tensor([[0, 0, 1, 5, 3, 1], [0, 0, 1, 1, 6, 2], [0, 0, 3, 2, 1, 4], [0, 0, 5, 4, 1, 1]]).float()
+    x = torch.zeros(n, WORDS.length, dtype=torch.int64)
+    last, over = torch.zeros(n, dtype=torch.int64), torch.zeros(n, dtype=torch.bool)
+    for s in range(WORDS.length):
+        token = torch.multinomial(law[last], 1, generator=rng)[:, 0]
+        x[:, s] = torch.where(over, WORDS.pad, token)
+        over = over | (token == WORDS.eos)
+        last = (token - 2).clamp_min(0)
+    source = torch.full((n, 3), 3)
+    source[:, 0] += (x[:, 0] == 4).long()
+    source[:, 2] = torch.where(x[:, 0] == 3, 2, 3)
+    return Batch(x, Batch(source))
+
+
 def space_of(cls: Any) -> tuple[Space, Batch]:
+    if cls.accepts is Tokens:
+        return WORDS, words()._replace(given=None)
     return (PLANE, plane()) if cls.accepts is Reals else (SPACE, cells())
 
 
@@ -108,7 +133,11 @@ def test_family(name: str) -> None:
     cls = part("family", name)
     if name in PAIRED:
         pytest.skip(f"{name} learns from two sets: see its own tests")
-    check_family(cls, *space_of(cls), cls.Config(**QUICK.get(name, {})))
+    config = cls.Config(**QUICK.get(name, {}))
+    if name in GIVEN:
+        check_family(cls, WORDS, words(), config, given=GIVEN[name])
+    else:
+        check_family(cls, *space_of(cls), config)
 
 
 @pytest.mark.parametrize("name", parts("family"))
@@ -117,7 +146,11 @@ def test_policy(name: str) -> None:
     if not isinstance(cls, type) or not all(hasattr(cls, method) for method in ("rollout", "retrace", "score")):
         pytest.skip(f"{name} is no policy")
     assert issubclass(cls, Policy)
-    check_policy(cls, *space_of(cls), cls.Config(**QUICK.get(name, {})))
+    config = cls.Config(**QUICK.get(name, {}))
+    if name in GIVEN:
+        check_policy(cls, WORDS, words(), config, given=GIVEN[name])
+    else:
+        check_policy(cls, *space_of(cls), config)
 
 
 def test_a_broken_law_is_told() -> None:

@@ -28,6 +28,9 @@ TABLES: dict[str, dict[str, str]] = {
         "flow": "likely.families.flow:Flow",
         "gan": "likely.families.gan:Gan",
         "cyclegan": "likely.families.cyclegan:CycleGan",
+        "transformer": "likely.families.transformer:Transformer",
+        "lstm": "likely.families.lstm:Lstm",
+        "seq2seq": "likely.families.seq2seq:Seq2seq",
     },
     "demo": {
         "patients": "likely.cli.demo_patients:patients",

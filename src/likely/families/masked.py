@@ -257,7 +257,7 @@ class Masked(Family[Cells]):
         Cells that were no choice are visible from the start. Any order of the trace will do, another in each row. Free
         of dropout and differentiable: S passes of the network.
         """
-        x, trace, choice = path
+        x, trace, choice = path.x, path.trace, path.mask
         table, hidden = self.table(), sum(self.space.sizes)
         decided = torch.zeros_like(choice).scatter(1, trace, ~choice)
         z = self.enter_sum(x, decided, table)

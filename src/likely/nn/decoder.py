@@ -25,8 +25,10 @@ from typing import Protocol
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from likely.nn.rope import Rope, angles, rotate
+from likely.nn.texts import Texts
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "silu": F.silu,
@@ -158,13 +160,13 @@ class Block(nn.Module):
             self.q_norm, self.k_norm = RMSNorm(arch.head, arch.eps), RMSNorm(arch.head, arch.eps)
         self.act = ACTIVATIONS[arch.activation]
 
-    def forward(self, h: Tensor, turn: tuple[Tensor, Tensor] | None, mask: Tensor | None,
-                cache: Cache | None, layer: int) -> Tensor:  # fmt: skip
+    def forward(self, h: Tensor, turn: tuple[Tensor, Tensor] | None, mask: Tensor | Texts | None,
+                cache: Cache | None, layer: int, dropout: float = 0.0) -> Tensor:  # fmt: skip
         """h (B, T, W) -> (B, T, W). `mask` (B or 1, 1, T, S) true = in sight, None = all that is before."""
-        h = h + self.out(self.attend(self.norm1(h), turn, mask, cache, layer))
-        return h + self.feed(self.norm2(h))
+        h = h + drop(self.out(self.attend(self.norm1(h), turn, mask, cache, layer)), dropout)
+        return h + drop(self.feed(self.norm2(h)), dropout)
 
-    def attend(self, x: Tensor, turn: tuple[Tensor, Tensor] | None, mask: Tensor | None,
+    def attend(self, x: Tensor, turn: tuple[Tensor, Tensor] | None, mask: Tensor | Texts | None,
                cache: Cache | None, layer: int) -> Tensor:  # fmt: skip
         """What each step takes from those in sight (B, T, H * D)."""
         arch, (B, T, _) = self.arch, x.shape
@@ -175,6 +177,8 @@ class Block(nn.Module):
             q, k = rotate(q, *turn, arch.rope.interleaved), rotate(k, *turn, arch.rope.interleaved)
         if cache is not None:
             k, v = cache.extend(layer, k, v)
+        if isinstance(mask, Texts):
+            return mask.attend(q, k, v)
         causal = mask is None and T > 1
         seen = F.scaled_dot_product_attention(
             q, k, v, attn_mask=mask, is_causal=causal, enable_gqa=arch.heads != arch.groups
@@ -184,6 +188,11 @@ class Block(nn.Module):
     def feed(self, x: Tensor) -> Tensor:
         """The feed-forward layers (B, T, W)."""
         return feed(x, self.up, self.down, self.act, self.arch.gated)
+
+
+def drop(x: Tensor, share: float) -> Tensor:
+    """x with a share of its numbers set to 0, the others larger to make up for it."""
+    return F.dropout(x, share) if share else x
 
 
 def feed(x: Tensor, up: nn.Module, down: nn.Module, act: Callable[[Tensor], Tensor], gated: bool) -> Tensor:
@@ -209,6 +218,7 @@ class Decoder(nn.Module):
         self.blocks = nn.ModuleList([Block(arch) for _ in range(arch.layers)])
         self.norm = norm(arch, arch.width)
         self.head = None if arch.tied else nn.Linear(arch.width, arch.vocab, bias=False)
+        self.recompute = False  # activations of blocks: computed again on the way back, not kept (Chen et al. 2016)
         self.begin()
 
     def begin(self) -> None:
@@ -222,23 +232,35 @@ class Decoder(nn.Module):
 
     def forward(
         self, ids: Tensor | None, *, seen: Tensor | None = None, cache: Cache | None = None,
-        inputs: Tensor | None = None, positions: Tensor | None = None,
+        inputs: Tensor | None = None, positions: Tensor | None = None, texts: Tensor | None = None,
+        dropout: float = 0.0,
     ) -> Tensor:  # fmt: skip
         """Hidden states (B, T, W), normed, of tokens `ids` (B, T) or of `inputs` (B, T, W) in the place of embeddings.
 
         `seen` (B, T) true = real: padding, left or right, is neither attended to nor counted. `positions` (B, T) only
-        where they are not those that follow from `seen`. With a cache the steps come after those in it.
+        where they are not those that follow from `seen`. With a cache the steps come after those in it. `texts` (B, T)
+        numbers texts that share a row, 0 = padding: none sees another (see `Texts`); not with `seen` or a cache.
+        `dropout` of what enters and of what each half of a block adds, whatever the mode of the module.
         """
         x = self.embed(ids) if inputs is None else inputs
         B, T = x.shape[:2]
-        positions, mask = self._sight(B, T, x.device, seen, cache, positions)
+        mask: Tensor | Texts | None
+        if texts is not None:
+            mask = Texts(texts, self.arch.window)
+            positions = mask.positions if positions is None else positions
+        else:
+            positions, mask = self._sight(B, T, x.device, seen, cache, positions)
         turn = None
         if self.arch.rope is not None:
             turn = angles(self.arch.rope, self.arch.head, positions, x.dtype)
         elif self.position is not None:
             x = x + self.position(positions)
+        x = drop(x, dropout)
         for layer, block in enumerate(self.blocks):
-            x = block(x, turn, mask, cache, layer)
+            if self.recompute and torch.is_grad_enabled():
+                x = checkpoint(block, x, turn, mask, cache, layer, dropout, use_reentrant=False)
+            else:
+                x = block(x, turn, mask, cache, layer, dropout)
         if cache is not None:
             cache.used += T
         out: Tensor = self.norm(x)

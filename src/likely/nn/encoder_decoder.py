@@ -30,7 +30,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from likely.nn.decoder import ACTIVATIONS, Cache, RMSNorm, feed
+from likely.nn.decoder import ACTIVATIONS, Cache, RMSNorm, drop, feed
 from likely.nn.rope import Rope, angles, rotate
 
 
@@ -195,7 +195,7 @@ class EncoderDecoder(nn.Module):
 
     def encode(self, source: Tensor, *, seen: Tensor | None = None, dropout: float = 0.0) -> Memory:
         """Sources, ids (B, S) or reals (B, S, C), read. `seen` (B, S) true = real; a source must have a real step."""
-        x = F.dropout(self.front(source), dropout)
+        x = drop(self.front(source), dropout)
         S = x.shape[1]
         if seen is not None and bool(seen.all()):
             seen = None
@@ -204,9 +204,9 @@ class EncoderDecoder(nn.Module):
         if self.arch.rope is None:
             mask = self.bias(self.encoder_bias, 0, S, S, True, mask)
         for block in self.blocks(self.encoder):
-            x = x + F.dropout(block.attend(block.norm1(x), turn, mask, False, None, 0), dropout)
-            x = x + F.dropout(block.feed(block.norm2(x)), dropout)
-        return Memory(F.dropout(self.encoder_norm(x), dropout), seen)
+            x = x + drop(block.attend(block.norm1(x), turn, mask, False, None, 0), dropout)
+            x = x + drop(block.feed(block.norm2(x)), dropout)
+        return Memory(drop(self.encoder_norm(x), dropout), seen)
 
     def recall(self, memory: Memory) -> Recall:
         """Keys and values of the source for all layers of the decoder: once for all steps."""
@@ -218,7 +218,7 @@ class EncoderDecoder(nn.Module):
 
     def decode(self, ids: Tensor, recall: Recall, *, cache: Cache | None = None, dropout: float = 0.0) -> Tensor:
         """Hidden states (B, T, W), normed, of target tokens ids (B, T). With a cache they come after those in it."""
-        x = F.dropout(self.embed(ids), dropout)
+        x = drop(self.embed(ids), dropout)
         T, used = ids.shape[1], cache.used if cache is not None else 0
         turn, mask = self.turn(used, T, x), None
         if self.arch.rope is None or (used and T > 1):
@@ -228,14 +228,14 @@ class EncoderDecoder(nn.Module):
         if self.arch.rope is None:
             mask = self.bias(self.decoder_bias, used, T, used + T, False, mask)
         for layer, block in enumerate(self.blocks(self.decoder)):
-            x = x + F.dropout(block.attend(block.norm1(x), turn, mask, True, cache, layer), dropout)
+            x = x + drop(block.attend(block.norm1(x), turn, mask, True, cache, layer), dropout)
             k, v = recall.keys[layer], recall.values[layer]
-            x = x + F.dropout(block.cross(block.norm_cross(x), k, v, recall.mask), dropout)
-            x = x + F.dropout(block.feed(block.norm2(x)), dropout)
+            x = x + drop(block.cross(block.norm_cross(x), k, v, recall.mask), dropout)
+            x = x + drop(block.feed(block.norm2(x)), dropout)
         if cache is not None:
             cache.seen[:, used : used + T] = True
             cache.used += T
-        return F.dropout(self.norm(x), dropout)
+        return drop(self.norm(x), dropout)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """(..., W) -> (..., V)."""
