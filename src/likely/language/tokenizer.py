@@ -51,7 +51,8 @@ class Tokenizer:
         self.size = max(vocabulary.values(), default=-1) + 1
         if not 1 <= self.size <= LARGEST:
             raise ArtifactError(f"The tokenizer {origin!r} has ids up to {self.size - 1}; 1 to {LARGEST} ids are read.")
-        self._kind, self._strip = _decoding(json.loads(self._rust.to_str()).get("decoder"))
+        decoder = self._rust.decoder
+        self._kind, self._strip = _decoding(None if decoder is None else json.loads(decoder.__getstate__()))
         self._alphabet = alphabet() if self._kind == "bytes" else {}
         self._bytes: dict[int, Bytes] = {}
         self._learn()

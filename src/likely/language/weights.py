@@ -12,10 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from likely.errors import ArtifactError
 from likely.nn.decoder import Decoder
@@ -126,5 +127,17 @@ def arrays(network: nn.Module, plan: Plan) -> Iterator[tuple[str, Tensor]]:
 
 def empty(make: Callable[[], Network]) -> Network:
     """A network without memory: its parameters have shapes and nothing else."""
-    with torch.device("meta"):
+    with torch.device("meta"), _Bare():
         return make()
+
+
+class _Bare(TorchFunctionMode):
+    """Leaves out first weights: without memory there is nothing to fill, and torch takes seconds to find that out."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", "") == "torch.nn.init":
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
