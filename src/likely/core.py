@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, NamedTuple, Protocol, Self, TypeVar, runtime_checkable
 
 import numpy as np
@@ -176,6 +176,9 @@ class Training:
     holdout: float = 0.06  # share of items left out to stop early, 0 = none
     patience: int = 10  # evaluations without a better left-out loss before stopping
     evaluations: int = 40  # evaluations over the whole run
+    # Parts that a step is computed in, for less memory. Like the number of processes it says how, not what is computed,
+    # and is no part of a run's identity: hence not of the repr.
+    accumulate: int = field(default=1, repr=False)
 
 
 # ------------------------------------------------------------------------------------------------- codecs

@@ -89,6 +89,15 @@ class Mesh:
             fsdp.fully_shard(losses, mesh=mesh, reshard_after_forward=True)
         return cast(Share, losses)
 
+    @contextmanager
+    def exchange(self, share: Share, now: bool) -> Iterator[None]:
+        """Within: gradients are exchanged between processes `now`, or left for the last part of a step."""
+        if isinstance(share, DistributedDataParallel) and not now:
+            with share.no_sync():
+                yield
+        else:  # shards are exchanged part by part: whole gradients would not fit
+            yield
+
     def part(self, rows: Tensor) -> tuple[Tensor, float]:
         """This process's slice of the items of a step, and the weight W n_r / B of its mean loss."""
         mine = rows[self.rank :: self.world]

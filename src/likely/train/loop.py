@@ -40,6 +40,7 @@ from likely.train.state import State
 STRIKES = 10  # bad steps without a clean evaluation between them that end a run
 PRECISIONS = ("auto", "float32", "bfloat16")
 TOLD = 0.05  # seconds between reports to a listener
+PLACES = 16  # at the coarsest level of an image
 PAYS = 1_000_000  # parameters from which a CPU's bf16 units make up for the conversions (a guess: not measured)
 
 
@@ -125,7 +126,7 @@ class _Run:
         self.share: Share = mesh.wrap(self.model, self.objectives)  # before the state: cutting replaces parameters
         self.state = State(self.model, self.objectives, training, keep_best=len(self.left) > 0)
         self.bf16 = training.precision == "bfloat16" or (
-            training.precision == "auto" and _gains(self.model, mesh.device)
+            training.precision == "auto" and gains(self.model, mesh.device)
         )
 
     def learn(self, budget: Budget, asked: Asked, store: Checkpoints | None, listen: Listener | None) -> str:
@@ -178,7 +179,9 @@ class _Run:
         numbers, mesh = self.state.numbers, self.mesh
         rows = self.rows[order.draw(numbers.step, self.size, len(self.rows), self.seed)]
         mine, weight = mesh.part(rows)
-        batch = order.take(self.data, mine, mesh.device)
+        # As many parts in every process, or one would wait for the others.
+        pieces = min(self.training.accumulate, max(1, len(rows) // mesh.world))
+        parts = [order.take(self.data, piece, mesh.device) for piece in mine.tensor_split(pieces)]
         mesh.seed(order.mix(order.STEP, self.seed, numbers.step, mesh.rank))
         numbers.step += 1
         bad = ""
@@ -186,11 +189,15 @@ class _Run:
             if numbers.step % objective.every:
                 continue
             self.model.zero_grad(set_to_none=True)
-            with self.autocast():
-                loss = self.share(k, batch) * weight
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss = torch.zeros((), device=mesh.device)
+            for number, part in enumerate(parts, 1):
+                with mesh.exchange(self.share, number == len(parts)):
+                    with self.autocast():
+                        share = self.share(k, part) * (weight * (len(part.x) / len(mine)))
+                    share.backward()  # type: ignore[no-untyped-call]
+                loss = loss + share.detach()
             norm = float(whole(nn.utils.clip_grad_norm_(objective.module.parameters(), self.training.clip or math.inf)))
-            value = float(mesh.mean(loss.detach()))
+            value = float(mesh.mean(loss))
             if not (math.isfinite(value) and math.isfinite(norm)):
                 bad = f"objective {objective.name!r} at step {numbers.step}: loss {value:.4g}, gradient norm {norm:.4g}"
                 continue
@@ -325,14 +332,22 @@ class _Teller:
         self.listen(Progress("learning", progress, loss, speed, left))
 
 
-def _gains(model: nn.Module, device: torch.device) -> bool:
+def gains(model: Family[Any], device: torch.device) -> bool:
     """Whether bf16 pays on this machine, by what it is said to be able to; a timing would differ from run to run."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if device.type == "cpu" and sum(parameter.numel() for parameter in model.parameters()) >= PAYS:
+    if device.type == "cpu" and _work(model) >= PAYS:
         able: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
         return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
     return False
+
+
+def _work(model: Family[Any]) -> int:
+    """Parameters, those of convolutions times the least number of places they are used at. (Not in a game, whose
+    penalties are gradients of gradients and keep their digits.)"""
+    kinds = (nn.Conv2d, nn.Conv3d) if len(model.objectives()) == 1 else ()
+    extra = sum(part.weight.numel() for part in model.modules() if isinstance(part, kinds))
+    return sum(parameter.numel() for parameter in model.parameters()) + (PLACES - 1) * extra
 
 
 def _check(training: Training, seed: int) -> None:
@@ -349,6 +364,7 @@ def _check(training: Training, seed: int) -> None:
         "holdout": (0 <= training.holdout <= 0.5, "a share from 0 to 0.5"),
         "patience": (training.patience >= 1, "1 or more"),
         "evaluations": (training.evaluations >= 1, "1 or more"),
+        "accumulate": (training.accumulate >= 1, "1 or more"),
     }
     for name, (good, wanted) in wants.items():
         if not good:

@@ -1,6 +1,6 @@
 """All that changes while a model is trained: what a checkpoint must hold for a resumed run to be the same run.
 
-    weights      live tensors of the model, by name
+    weights      live tensors of the model, by name; not those frozen by `requires_grad = False`, which no step changes
     optim        what AdamW remembers: two moments and a count, an objective and parameter
     average      the running average of the weights
     best         the average with the lowest left-out loss so far
@@ -53,7 +53,8 @@ class State:
     """Weights, optimisers, average, best and numbers of one run."""
 
     def __init__(self, model: nn.Module, objectives: Sequence[Objective], training: Training, keep_best: bool) -> None:
-        self.weights = _distinct(model.state_dict())
+        frozen = {name for name, weight in model.named_parameters(remove_duplicate=False) if not weight.requires_grad}
+        self.weights = _distinct({name: value for name, value in model.state_dict().items() if name not in frozen})
         self.optimisers = [_adamw(objective.module, training) for objective in objectives]
         self.average = Average(self.weights, training.ema)
         self.best = {name: tensor.clone() for name, tensor in self.average.final.items()} if keep_best else {}
