@@ -178,7 +178,7 @@ def test_the_contracts() -> None:
 
 
 def test_refusals() -> None:
-    for wrong in ({"solver": "rk45"}, {"drop": 1.0}, {"noise": 0.0}, {"steps": 0}):
+    for wrong in ({"solver": "rk45"}, {"drop": 1.0}, {"noise": 0.0}, {"steps": -1}):
         with pytest.raises(OptionError, match=next(iter(wrong))):
             FlowConfig(**wrong)  # type: ignore[arg-type]
     model = wild()
@@ -282,7 +282,7 @@ def test_scores_are_the_densities_that_steps_were_drawn_from() -> None:
 def test_paths() -> None:
     model = wild(2)
     path = model.rollout(30, rng=rng())
-    assert path.trace.shape == (30, model.config.steps + 1, 2)
+    assert path.trace.shape == (30, model.steps + 1, 2)
     assert path.mask[:, :-1].all()
     assert not path.mask[:, -1].any()
     assert torch.equal(model.components.outward(path.trace[:, -1]), path.x)

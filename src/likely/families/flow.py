@@ -62,8 +62,10 @@ from likely.nn.cells import check_temperature
 from likely.nn.components import Components
 from likely.nn.condition import Condition, required
 from likely.nn.landing import settle
-from likely.nn.velocity import velocity
+from likely.nn.velocity import plain, velocity
 
+PLAIN = (256, 2, 8)  # width, depth and steps for vectors
+GRID = (64, 1, 16)  # for images and windows
 SOLVERS = ("euler", "multistep", "heun")
 CHUNK = 4096  # rows at a time without gradients
 TALL = 32_768  # rows of the network at a time for a divergence: items times directions
@@ -77,13 +79,13 @@ Field = Callable[[Tensor, Tensor], Tensor]  # w (B, D), t () -> f (B, D)
 
 @dataclass(frozen=True)
 class FlowConfig:
-    """`width` and `depth` of the network; `steps` and `solver` of drawing (heun: two evaluations a step); `guidance` of
-    a condition, 1 = none; `drop`, the share of conditions hidden while learning; `noise` in (0, 1] of a policy's steps;
-    `precise`, steps of Heun for likelihoods and latents."""
+    """`width` and `depth` of the network; `steps` and `solver` of drawing (heun: two evaluations a step); 0 = chosen by
+    the shape of an item. `guidance` of a condition, 1 = none; `drop`, the share of conditions hidden while learning;
+    `noise` in (0, 1] of a policy's steps; `precise`, steps of Heun for likelihoods and latents."""
 
-    width: int = 256
-    depth: int = 2
-    steps: int = 8
+    width: int = 0
+    depth: int = 0
+    steps: int = 0
     solver: str = "multistep"
     guidance: float = 1.0
     drop: float = 0.1
@@ -91,9 +93,9 @@ class FlowConfig:
     precise: int = 32
 
     def __post_init__(self) -> None:
-        for name in ("width", "depth", "steps", "precise"):
-            if getattr(self, name) < 1:
-                raise OptionError(f"{name}={getattr(self, name)} was given; it must be at least 1.")
+        for name, least in (("width", 0), ("depth", 0), ("steps", 0), ("precise", 1)):
+            if getattr(self, name) < least:
+                raise OptionError(f"{name}={getattr(self, name)} was given; it must be at least {least}.")
         if self.solver not in SOLVERS:
             raise OptionError(f"solver={self.solver!r} was given; it is one of {', '.join(SOLVERS)}.")
         if not 0 <= self.drop < 1 or not 0 < self.noise <= 1 or not math.isfinite(self.guidance):
@@ -115,10 +117,15 @@ class Flow(Family[Reals]):
         super().__init__(space, given, config)
         if space.ragged:
             raise Unsupported("flow makes arrays of one length only: cut or pad the items to one length.")
-        self.size, W = math.prod(space.shape), self.config.width
+        usual = PLAIN if plain(space.shape) else GRID
+        W, depth, self.steps = (
+            getattr(self.config, name) or value
+            for name, value in zip(("width", "depth", "steps"), usual, strict=True)
+        )
+        self.size = math.prod(space.shape)
         self.condition = Condition(given, W) if given is not None else None
         self.absent = nn.Parameter(torch.zeros(W)) if given is not None else None
-        self.network = velocity(space.shape, W, self.config.depth, W if given is not None else 0)
+        self.network = velocity(space.shape, W, depth, W if given is not None else 0)
         self.exact = self.size <= EXACT
         self.components = Components(space.shape)
         self.register_buffer("ready", torch.tensor(False))
@@ -216,7 +223,7 @@ class Flow(Family[Reals]):
             size = rows.stop - rows.start
             w = torch.randn(size, self.size, generator=rng).to(self.components.mean) * temperature
             f = self.field(self.embedding(_rows(given, rows), size), self.config.guidance)
-            w = self.walk(w, f, self.components.grid(self.config.steps), self.config.solver)
+            w = self.walk(w, f, self.components.grid(self.steps), self.config.solver)
             parts.append(settle(self.components.outward(w), self.space))
         return torch.cat(parts) if parts else torch.zeros(0, *self.space.shape)
 
@@ -334,7 +341,7 @@ class Flow(Family[Reals]):
         """log-density of each step (B, N), differentiable, guided as it was drawn; features: the item that the step
         guesses, and its moment."""
         B, N = path.mask.shape
-        start, end = self.components.grid(self.config.steps)[:-1], self.components.grid(self.config.steps)[1:]
+        start, end = self.components.grid(self.steps)[:-1], self.components.grid(self.steps)[1:]
         a, b = self.components.angle(start), self.components.angle(end)  # (N, D)
         q = self.jitter(a, b)
         w, after = path.trace[:, :-1], path.trace[:, 1:]
@@ -366,7 +373,7 @@ class Flow(Family[Reals]):
 
     def moments(self) -> list[tuple[Tensor, Tensor]]:
         """Pairs of moments, from step to step."""
-        grid = self.components.grid(self.config.steps)
+        grid = self.components.grid(self.steps)
         return list(pairwise(grid))
 
 

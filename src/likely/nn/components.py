@@ -19,7 +19,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from likely.nn.networks import TINY, flat
+from likely.nn.networks import TINY
+from likely.nn.velocity import plain
 
 CHUNK = 4096  # items at a time
 FINEST = 1e-4  # least variance of a component, as a share of the mean one: what is constant may stay almost so
@@ -36,7 +37,7 @@ class Components(nn.Module):
         super().__init__()
         self.shape = shape
         D = math.prod(shape)
-        self.turned = flat(shape) and D <= TINY
+        self.turned = plain(shape) and D <= TINY
         self.register_buffer("mean", torch.zeros(D))
         self.register_buffer("spread", torch.ones(D))
         self.register_buffer("basis", torch.eye(D) if self.turned else torch.zeros(0, 0))

@@ -23,9 +23,9 @@ from likely.nn.mlp import MLP
 TINY = 1024  # elements up to which an image is given to a perceptron
 
 
-def flat(shape: Sequence[int]) -> bool:
-    """Whether arrays of this shape are best taken as vectors."""
-    return len(shape) < 2 or len(shape) > 4 or (len(shape) > 2 and math.prod(shape) <= TINY)
+def flat(shape: Sequence[int], most: int = TINY) -> bool:
+    """Whether arrays of this shape are best taken as vectors: images do up to `most` elements."""
+    return len(shape) < 2 or len(shape) > 4 or (len(shape) > 2 and math.prod(shape) <= most)
 
 
 def encoder(shape: Sequence[int], out: int, width: int, depth: int, condition: int = 0) -> nn.Module:
