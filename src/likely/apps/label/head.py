@@ -1,0 +1,131 @@
+"""From what a model read to a label: logistic regression on hidden states and on the model's own answer.
+
+    scores = W z + b       z = [ (h - mean) / sd / sqrt(D),  LEAN * (a - mean) / sd ]
+
+h: hidden states at the end of the question, of layers from half to nine tenths of the depth, where features of meaning
+are most linear; a: the label log-likelihoods. Both blocks have a total variance of one a text, times the wish that the
+answer counts more while there are few examples: a penalty |W|^2 / 2C shrinks what has small variance. C is chosen, and
+the probabilities are made, by scores of examples left out (cross-validation in stratified folds).
+
+With D >> n the regression lives in the span of the n examples: it is solved there (singular value decomposition), for
+n numbers an example instead of D.
+
+Letters: n examples, D numbers of hidden states, K labels.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+
+from likely.apps.label.calibration import Scores, fit_scale, softmax
+
+STRENGTHS = (0.1, 1.0, 10.0)  # C
+LEAN = 2.0
+FOLDS = 5
+DEPTHS = (0.5, 0.6, 0.7, 0.8, 0.9)
+
+
+def layers_of(count: int) -> list[int]:
+    """The layers looked at, from 1, of a network of `count`."""
+    return sorted({max(1, round(depth * count)) for depth in DEPTHS})
+
+
+class Features(NamedTuple):
+    """Of n texts: hidden states (n, D) and label log-likelihoods (n, K)."""
+
+    states: NDArray[np.float64]
+    answers: Scores
+
+    def take(self, rows: NDArray[np.int64]) -> Features:
+        """These texts."""
+        return Features(self.states[rows], self.answers[rows])
+
+
+@dataclass
+class Head:
+    """What was learned: the middle and spread of every number, weights (K, D + K) and bias (K,)."""
+
+    middle: NDArray[np.float64]
+    spread: NDArray[np.float64]
+    weight: NDArray[np.float64]
+    bias: NDArray[np.float64]
+
+    def scores(self, features: Features) -> Scores:
+        """(n, K), up to a constant a text."""
+        found: Scores = _scaled(features, self.middle, self.spread) @ self.weight.T + self.bias
+        return found
+
+    @classmethod
+    def fit(cls, features: Features, labels: NDArray[np.int64], strength: float) -> Head:
+        """Of labels (n,) in [0, K), each at least once."""
+        raw = np.concatenate([features.states, features.answers], 1)
+        K = features.answers.shape[1]
+        middle, spread = raw.mean(0), raw.std(0) + 1e-6
+        z = _scaled(features, middle, spread)
+        u, size, span = np.linalg.svd(z, full_matrices=False)
+        kept = size > 1e-9 * size[:1]
+        reduced = u[:, kept] * size[kept]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # a little short of the end is near enough
+            model: Any = LogisticRegression(C=strength, max_iter=300).fit(reduced, labels)
+        weight, bias = np.zeros((K, z.shape[1])), np.zeros(K)
+        rows, offsets = model.coef_ @ span[kept], model.intercept_
+        if len(model.classes_) == 2:
+            rows, offsets = np.concatenate([-rows, rows]) / 2, np.concatenate([-offsets, offsets]) / 2
+        weight[model.classes_], bias[model.classes_] = rows, offsets
+        return cls(middle, spread, weight, bias)
+
+
+def _scaled(features: Features, middle: NDArray[np.float64], spread: NDArray[np.float64]) -> NDArray[np.float64]:
+    D, K = features.states.shape[1], features.answers.shape[1]
+    gain = np.concatenate([np.full(D, 1 / np.sqrt(max(D, 1))), np.full(K, LEAN / np.sqrt(K))])
+    out: NDArray[np.float64] = (np.concatenate([features.states, features.answers], 1) - middle) / spread * gain
+    return out
+
+
+class Learned(NamedTuple):
+    """A head, the slope and bias that make its scores probabilities, and scores of every example by heads that had
+    not seen it (n, K)."""
+
+    head: Head
+    slope: float
+    offset: NDArray[np.float64]
+    unseen: Scores
+    strength: float
+
+
+def learn(features: Features, labels: NDArray[np.int64], rng: np.random.Generator) -> Learned:
+    """Labels (n,) in [0, K), each at least twice."""
+    folds = stratified(labels, min(FOLDS, int(np.bincount(labels).min())), rng)
+    K = features.answers.shape[1]
+    best: tuple[float, float, Scores] | None = None
+    for strength in STRENGTHS:
+        unseen = np.zeros((len(labels), K))
+        for fold in range(folds.max() + 1):
+            seen, out = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
+            unseen[out] = Head.fit(features.take(seen), labels[seen], strength).scores(features.take(out))
+        slope, offset = fit_scale(unseen, labels)
+        p = softmax(slope * unseen + offset)
+        loss = float(-np.log(np.clip(p[np.arange(len(labels)), labels], 1e-12, None)).mean())
+        if best is None or loss < best[0]:
+            best = loss, strength, unseen
+    assert best is not None
+    _, strength, unseen = best
+    slope, offset = fit_scale(unseen, labels)
+    return Learned(Head.fit(features, labels, strength), slope, offset, unseen, strength)
+
+
+def stratified(labels: NDArray[np.int64], folds: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """The fold (n,) of each example: every label is spread over the folds as evenly as its number allows."""
+    order = rng.permutation(len(labels))
+    order = order[np.argsort(labels[order], kind="stable")]
+    found = np.empty(len(labels), np.int64)
+    found[order] = np.arange(len(labels)) % folds
+    return found
