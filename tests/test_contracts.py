@@ -107,7 +107,16 @@ def sensors(n: int = 600) -> pl.DataFrame:
     )
 
 
-ITEMS = {"table": table, "image": pictures, "series": sensors}
+def sentences(n: int = 300) -> list[str]:
+    rng = torch.Generator().manual_seed(0)
+    words = ["the", "café", "opens", "at", "nine", "日本", "and", "closes", "🙂", "late", "never"]
+    return [
+        " ".join(words[i] for i in torch.randint(0, len(words), (int(k),), generator=rng)).capitalize() + "."
+        for k in torch.randint(2, 9, (n,), generator=rng)
+    ]
+
+
+ITEMS = {"table": table, "image": pictures, "series": sensors, "text": sentences}
 
 
 def parts(kind: str) -> list[Any]:

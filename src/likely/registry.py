@@ -18,6 +18,7 @@ TABLES: dict[str, dict[str, str]] = {
         "table": "likely.codecs.table:Table",
         "image": "likely.codecs.image:Image",
         "series": "likely.codecs.series:Series",
+        "text": "likely.codecs.text:Text",
     },
     "family": {
         "trees": "likely.families.trees:Trees",
