@@ -1,7 +1,8 @@
-"""GGUF files: bit for bit the reference's numbers, the same logits as the model they came from, and nothing believed."""
+"""GGUF files: the reference's numbers bit for bit, the logits of the model they came from, and nothing believed."""
 
 import random
 import struct
+from itertools import pairwise
 
 import gguf
 import numpy as np
@@ -25,7 +26,8 @@ LAYER = {
     "attn.c_attn": "attn_qkv", "attn.c_proj": "attn_output", "mlp.c_fc": "ffn_up", "mlp.c_proj": "ffn_down",
 }  # fmt: skip
 TOP = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output",
-       "transformer.wte": "token_embd", "transformer.wpe": "position_embd", "transformer.ln_f": "output_norm"}  # fmt: skip
+       "transformer.wte": "token_embd", "transformer.wpe": "position_embd",
+       "transformer.ln_f": "output_norm"}  # fmt: skip
 
 
 def tensors(model):
@@ -204,7 +206,13 @@ def test_scalings_of_rotary_positions(tmp_path):
 
 # -------------------------------------------------------------------------------------------------- tokenizer
 
-TEXTS = ["the quick 12345 brown", "You'RE it's\n\n  they'll  x\t ", "naïve 日本語 😀", "camelCase HTTPServer a/b", "<|end|>hi"]
+TEXTS = [
+    "the quick 12345 brown",
+    "You'RE it's\n\n  they'll  x\t ",
+    "naïve 日本語 😀",
+    "camelCase HTTPServer a/b",
+    "<|end|>hi",
+]
 
 
 @pytest.mark.parametrize("pre", PRE)
@@ -247,7 +255,7 @@ def test_sentencepiece_joins_the_best_scored_neighbours_first(tmp_path):
     def plainly(text):
         parts = list("▁" + text.replace(" ", "▁"))
         while True:
-            joined = [(table[a + b][1], -at) for at, (a, b) in enumerate(zip(parts, parts[1:])) if a + b in table]
+            joined = [(table[a + b][1], -at) for at, (a, b) in enumerate(pairwise(parts)) if a + b in table]
             if not joined:
                 break
             at = -max(joined)[1]
@@ -321,7 +329,8 @@ HOSTILE = {
     "a broken block": (header(1, body=text(b"t") + struct.pack("<IQIQ", 1, 33, 2, 0) + bytes(99)), "whole Q4_0 blocks"),
     "no alignment": (header(pairs=1, body=text(b"general.alignment") + struct.pack("<II", 4, 0)), "alignment"),
     "one over the other": (
-        header(2, body=b"".join(text(n) + struct.pack("<IQIQ", 1, 4, 0, 0) for n in (b"a", b"b")) + bytes(99)), "inside another"
+        header(2, body=b"".join(text(n) + struct.pack("<IQIQ", 1, 4, 0, 0) for n in (b"a", b"b")) + bytes(99)),
+        "inside another",
     ),
 }  # fmt: skip
 

@@ -159,7 +159,9 @@ def change(path, name="config.json", **values):
 
 def test_names_and_shapes_of_what_is_wrong(path):
     change(path, hidden_size=40, head_dim=8)
-    with pytest.raises(ArtifactError, match=r"model.embed_tokens.weight is \[330, 32\] where the config wants \[330, 40\]"):
+    with pytest.raises(
+        ArtifactError, match=r"model.embed_tokens.weight is \[330, 32\] where the config wants \[330, 40\]"
+    ):
         huggingface.load(path)
     change(path, hidden_size=32, num_hidden_layers=3)
     with pytest.raises(ArtifactError, match=r"model.layers.2.input_layernorm.weight \[32\] is missing"):

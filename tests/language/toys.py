@@ -5,7 +5,12 @@ import json
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-WORDS = ["the quick brown fox jumps over the lazy dog", "naïve café 😀 日本語 12345", "You're it's they'll", "\n\n  \t x"]
+WORDS = [
+    "the quick brown fox jumps over the lazy dog",
+    "naïve café 😀 日本語 12345",
+    "You're it's they'll",
+    "\n\n  \t x",
+]
 
 
 def byte_level(size=320, ends=("<|end|>", "<|start|>")):

@@ -98,7 +98,7 @@ def check(network: nn.Module, plan: Plan, shapes: Mapping[str, Shape], where: st
 
 def load(network: nn.Module, plan: Plan, fetch: Callable[[str], Tensor], dtype: torch.dtype) -> None:
     """Give a network made on the device "meta" the arrays that `fetch` reads, in memory of its own."""
-    state = {}
+    made = {}
     for name, weight in network.named_parameters():
         source = plan[name]
         out, start = torch.empty(weight.shape, dtype=dtype), 0
@@ -107,10 +107,11 @@ def load(network: nn.Module, plan: Plan, fetch: Callable[[str], Tensor], dtype: 
             read = read.T if source.transposed else read
             out[start : start + source.rows[part]] = read if order is None else read[order]
             start += source.rows[part]
-        state[name] = out
+        made[id(weight)] = out
+    # A module that stands twice in a network has two names and one weight.
+    state = {name: made[id(weight)] for name, weight in network.named_parameters(remove_duplicate=False)}
     network.load_state_dict(state, strict=True, assign=True)
-    for weight in network.parameters():
-        weight.requires_grad_(True)
+    network.requires_grad_(True)
     network.eval()
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from likely.errors import ArtifactError
+from likely.errors import ArtifactError, Unsupported
 from likely.language import weights
 from likely.language.fields import Fields, read_json
 from likely.language.huggingface import config as configs
@@ -21,6 +21,7 @@ from likely.nn.decoder import Decoder
 TOKENIZER_BYTES = 2**28
 # Buffers that older files keep beside the weights.
 BUFFERS = (".rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias")
+EMBEDDINGS = ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight")  # T5's, beside the one they share
 
 
 def load(folder: str | Path, *, dtype: torch.dtype = torch.float32) -> Checkpoint:
@@ -31,6 +32,8 @@ def load(folder: str | Path, *, dtype: torch.dtype = torch.float32) -> Checkpoin
     """
     folder = Path(folder)
     config = Fields(read_json(folder / "config.json"), str(folder / "config.json"))
+    if config.get("model_type") == "t5":
+        raise Unsupported(f"{str(folder)!r} is an encoder-decoder: likely.language.huggingface.t5.load reads it.")
     network = decoder(folder, config, dtype)
     tokenizer, words = tokenizer_of(folder)
     generation = optional(folder, "generation_config.json")
@@ -73,7 +76,7 @@ def assembled(
     plan = planned(network)
 
     def spare(name: str) -> bool:
-        return name.endswith(BUFFERS) or (tied and name in ("lm_head.weight", "model.lm_head.weight"))
+        return name.endswith((*BUFFERS, *EMBEDDINGS)) or (tied and name == "lm_head.weight")
 
     weights.check(network, plan, arrays.shapes, where, spare)
     weights.load(network, plan, arrays.fetch, dtype)

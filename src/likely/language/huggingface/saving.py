@@ -9,6 +9,8 @@ import json
 import os
 import secrets
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,17 +32,32 @@ def save(checkpoint: Checkpoint, folder: str | Path, *, shard: int = SHARD) -> N
     Raises StorageError where the folder exists and is not empty, or cannot be written; Unsupported where no model of
     transformers is like the network.
     """
-    folder = Path(folder)
-    config = configs.describe(checkpoint.network.arch) | _ids(checkpoint)
-    config["dtype"] = config["torch_dtype"] = str(checkpoint.network.embed.weight.dtype).removeprefix("torch.")
+    network = checkpoint.network
+    rope = network.arch.rope
+    gpt2 = rope is None
+    config = configs.describe(network.arch) | _ids(checkpoint)
+    plan = weights.plan(
+        network, configs.GPT2 if gpt2 else configs.LLAMA, transposed=configs.GPT2_TRANSPOSED if gpt2 else (),
+        interleaved=rope is not None and rope.interleaved,
+    )  # fmt: skip
+    with whole(folder) as scratch:
+        write(scratch, network, plan, config, shard)
+        write_json(scratch / "generation_config.json", _ids(checkpoint))
+        (scratch / "tokenizer.json").write_text(checkpoint.tokenizer.json(), "utf-8")
+        write_json(scratch / "tokenizer_config.json", _words(checkpoint))
+
+
+@contextmanager
+def whole(folder: str | Path) -> Iterator[Path]:
+    """A folder to write into, which becomes `folder` when all went well and vanishes when not."""
+    folder = Path(os.path.abspath(folder))
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise StorageError(f"{str(folder)!r} exists and is not empty: give a new name, or remove it first.")
-    folder = Path(os.path.abspath(folder))
     scratch = folder.parent / f".{folder.name}.{secrets.token_hex(6)}.tmp"
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         scratch.mkdir()
-        _write(checkpoint, scratch, config, shard)
+        yield scratch
         if folder.exists():
             folder.rmdir()
         os.replace(scratch, folder)
@@ -50,30 +67,17 @@ def save(checkpoint: Checkpoint, folder: str | Path, *, shard: int = SHARD) -> N
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _write(checkpoint: Checkpoint, folder: Path, config: dict[str, Any], shard: int) -> None:
-    _json(folder / "config.json", config)
-    _json(folder / "generation_config.json", _ids(checkpoint))
-    (folder / "tokenizer.json").write_text(checkpoint.tokenizer.json(), "utf-8")
-    _json(folder / "tokenizer_config.json", _words(checkpoint))
-    network = checkpoint.network
-    gpt2, rope = network.arch.rope is None, network.arch.rope
-    plan = weights.plan(
-        network, configs.GPT2 if gpt2 else configs.LLAMA, transposed=configs.GPT2_TRANSPOSED if gpt2 else (),
-        interleaved=rope is not None and rope.interleaved,
-    )  # fmt: skip
-    _weights(network, plan, folder, shard)
-
-
-def _weights(network: Any, plan: weights.Plan, folder: Path, shard: int) -> None:
-    """One file, or several and an index; no more than one of them is in memory."""
-    place: dict[str, str] = {}
+def write(folder: Path, network: Any, plan: weights.Plan, config: dict[str, Any], shard: int) -> None:
+    """config.json and the weights: one file, or several and an index. No more than one of them is in memory."""
+    dtype = str(network.embed.weight.dtype).removeprefix("torch.")
+    write_json(folder / "config.json", {**config, "dtype": dtype, "torch_dtype": dtype})  # older readers: the second
     held: dict[str, Tensor] = {}
-    written: list[list[str]] = []
+    files: list[list[str]] = []
     total, size = 0, 0
 
     def flush() -> None:
-        safetensors.torch.save_file(held, str(folder / f"part-{len(written)}"), {"format": "pt"})
-        written.append(list(held))
+        safetensors.torch.save_file(held, str(folder / f"part-{len(files)}"), {"format": "pt"})
+        files.append(list(held))
         held.clear()
 
     for name, array in weights.arrays(network, plan):
@@ -84,14 +88,15 @@ def _weights(network: Any, plan: weights.Plan, folder: Path, shard: int) -> None
         held[name] = array
         size, total = size + bytes, total + bytes
     flush()
-    if len(written) == 1:
+    if len(files) == 1:
         os.replace(folder / "part-0", folder / ONE)
         return
-    for number, names in enumerate(written):
-        file = f"model-{number + 1:05}-of-{len(written):05}.safetensors"
+    place: dict[str, str] = {}
+    for number, names in enumerate(files):
+        file = f"model-{number + 1:05}-of-{len(files):05}.safetensors"
         os.replace(folder / f"part-{number}", folder / file)
         place.update(dict.fromkeys(names, file))
-    _json(folder / INDEX, {"metadata": {"total_size": total}, "weight_map": place})
+    write_json(folder / INDEX, {"metadata": {"total_size": total}, "weight_map": place})
 
 
 def _ids(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -120,5 +125,6 @@ def _words(checkpoint: Checkpoint) -> dict[str, Any]:
     return found
 
 
-def _json(path: Path, values: dict[str, Any]) -> None:
+def write_json(path: Path, values: dict[str, Any]) -> None:
+    """Write a file of JSON."""
     path.write_text(json.dumps(values, ensure_ascii=False, indent=2) + "\n", "utf-8")
