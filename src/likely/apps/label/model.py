@@ -168,7 +168,9 @@ class Labeller:
             self.notes.append(
                 f"{read.cut} texts have more than {self.reader.room} tokens: their beginning and their end were read."
             )
-        return Features(read.last[0].reshape(len(texts), -1).astype(float), read.logp[0].astype(float))
+        states = read.last[0]
+        flattened = states.reshape(len(states), states.shape[1] * states.shape[2])
+        return Features(flattened.astype(float), read.logp[0].astype(float))
 
     # ------------------------------------------------------------------------------------------ storing
 
@@ -250,7 +252,7 @@ def fingerprint(checkpoint: Checkpoint) -> str:
 
 def _where(name: str, source: str) -> str:
     """Where to look for a checkpoint: its file or folder, else by its name, as packaged models are."""
-    return source if Path(source).exists() else name
+    return source if source and Path(source).exists() else name
 
 
 def _shown(task: Task, texts: Sequence[str], names: Sequence[str], rng: np.random.Generator) -> tuple[Task, list[int]]:
