@@ -51,6 +51,11 @@ EXTRAS: dict[str, str] = {
     "pandas": "pandas",
     "pyarrow": "arrow",
     "PIL": "images",
+    "tokenizers": "text",
+    "jinja2": "chat",
+    "llguidance": "schema",
+    "uvicorn": "serve",
+    "pypdf": "pdf",
 }
 
 
