@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import json
+import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -29,7 +31,9 @@ from likely.server.settings import Access, Limits
 from likely.server.shelf import Running, Shelf
 
 TOKEN = "a-token-for-tests-only"
-CONTEXT = 320
+CONTEXT = 96
+ENOUGH = 100.0  # seconds: other work may have the machine
+LONG = {"model": "toy", "prompt": "x", "max_tokens": 4000, "logit_bias": {"256": -100}, "temperature": 2.0}
 TEMPLATE = (
     "{% for m in messages %}{% if m['role'] == 'teapot' %}{{ raise_exception('no tea') }}{% endif %}"
     "<|turn|>{{ m['role'] }}\n{{ m['content'] }}<|end|>\n{% endfor %}"
@@ -74,34 +78,57 @@ class Live:
 
     def client(self, **options: Any) -> openai.OpenAI:
         """The official client."""
-        options = {"max_retries": 0, "timeout": 30.0, "api_key": TOKEN} | options
+        options = {"max_retries": 0, "timeout": 200.0, "api_key": TOKEN} | options
         return openai.OpenAI(base_url=f"{self.url}/v1", **options)
 
     def http(self, **options: Any) -> httpx.Client:
         """A plain client that has the token."""
         headers = {"Authorization": f"Bearer {TOKEN}"} | options.pop("headers", {})
-        return httpx.Client(base_url=self.url, headers=headers, timeout=30.0, **options)
+        return httpx.Client(base_url=self.url, headers=headers, timeout=200.0, **options)
 
     def measure(self, name: str, **labels: str) -> float:
         """A metric, as it stands."""
         return self.server.service.metrics.read(name, **labels)
 
-    def settle(self, seconds: float = 10.0) -> None:
+    def wire(self, receive: int = 0) -> socket.socket:
+        """A bare connection. `receive`: bytes that the system may hold for it, 0 = many."""
+        host, port = self.url.removeprefix("http://").split(":")
+        made = socket.socket()
+        made.settimeout(ENOUGH)
+        if receive:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive)
+        made.connect((host, int(port)))
+        return made
+
+    def message(self, body: dict[str, Any], path: str = "/v1/completions") -> bytes:
+        """A request as it goes over the wire."""
+        data = json.dumps(body).encode()
+        return (
+            f"POST {path} HTTP/1.1\r\nHost: {self.url.removeprefix('http://')}\r\nAuthorization: Bearer {TOKEN}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
+        ).encode() + data
+
+    def settle(self) -> None:
         """Wait until nothing is under way."""
-        end = time.monotonic() + seconds
-        while self.measure("under_way") or self.measure("active") or self.measure("waiting"):
-            assert time.monotonic() < end, self.server.service.metrics.text()
-            time.sleep(0.005)
+        until(lambda: not any(map(self.measure, ("under_way", "active", "waiting"))))
 
     def stop(self) -> None:
         """End it, and see that it does end."""
         self.server.stop()
-        self.thread.join(20)
+        self.thread.join(100)
         assert not self.thread.is_alive()
 
 
-def start(limits: Limits | None = None, **models: Any) -> Live:
-    """A server of these engines and generators."""
+def until(true: Callable[[], Any]) -> None:
+    """Wait for something."""
+    end = time.monotonic() + ENOUGH
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.002)
+
+
+def start(limits: Limits | None = None, buffer: int = 0, **models: Any) -> Live:
+    """A server of these engines and generators. `buffer`: bytes that the system may hold for a client, 0 = many."""
     limits = limits or Limits()
     shelf = Shelf([f"{name}=there" for name in models], running=Running("plain", 8), limits=limits)
     shelf.sources.clear()
@@ -112,16 +139,24 @@ def start(limits: Limits | None = None, **models: Any) -> Live:
         shelf, Access.of([TOKEN, "another-token"], origins=["https://friend.example"]), limits, loaded=ready.set
     )
     made = bind("127.0.0.1", 0)
+    if buffer:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
     thread = threading.Thread(target=server.run, args=(made,))
     address = url(made)
     thread.start()
-    assert ready.wait(20)
+    assert ready.wait(100)
     return Live(address, server, thread)
 
 
 @pytest.fixture(scope="session")
 def engine() -> Engine:
     return Engine(checkpoint(), kernel="plain", rows=8)
+
+
+@pytest.fixture(scope="session")
+def endless() -> Engine:
+    """Texts of 4000 tokens: they take long, if nobody ends them."""
+    return Engine(checkpoint(context=4096), kernel="plain", rows=8, draft=0)
 
 
 @pytest.fixture(scope="session")
@@ -132,10 +167,10 @@ def table() -> Generator:
         {
             "age": draw.normal(60, 10, n).round(1),
             "sex": draw.choice(["F", "M"], n),
-            "day": pl.Series([np.datetime64("2024-01-01") + int(k) for k in draw.integers(0, 90, n)]).cast(pl.Date),
+            "day": [dt.date(2024, 1, 1) + dt.timedelta(days=int(k)) for k in draw.integers(0, 90, n)],
         }
     )
-    return likely.fit(frame, family="exact", progress=False)
+    return likely.fit(frame, family="trees", progress=False)
 
 
 @pytest.fixture(scope="session")
@@ -150,6 +185,3 @@ def live(engine: Engine, table: Generator) -> Iterator[Live]:
 def client(live: Live) -> Iterator[openai.OpenAI]:
     with live.client() as made:
         yield made
-
-
-__all__ = ["CONTEXT", "TOKEN", "Live", "Path", "checkpoint", "start"]

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TypeVar
 
+import polars as pl
+
 from likely.generator import Generator
 from likely.output import many
 from likely.server.metrics import Metrics
@@ -106,6 +108,10 @@ class Desk:
             try:
                 order.look()
                 promise.set_result(work(self.generator, order.look))
+            except pl.exceptions.PolarsError as error:  # what is deep inside of a request's values
+                refused = Refusal(400, f"The values do not fit the model's columns: {str(error)[:200]}")
+                refused.__cause__ = error
+                promise.set_exception(refused)
             except BaseException as error:
                 promise.set_exception(error)
 

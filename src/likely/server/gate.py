@@ -1,8 +1,8 @@
 """Who may ask, and whether there is room: looked at before a request's body is read.
 
-A web page that a user looks at can send requests to the user's own machine. What keeps it out: the Host header must name
-this server (a page that has its own name point here names itself: DNS rebinding), the Origin header must be a page's
-that was allowed, requests that a browser says come from another site are refused, and the token is needed for all else.
+A web page that a user looks at can send requests to the user's own machine. What keeps it out: the Host header must
+name this server (a page that has its own name point here names itself: DNS rebinding), the Origin header must be that
+of a page that was allowed, requests that a browser says come from another site are refused, and the token is needed.
 """
 
 from __future__ import annotations

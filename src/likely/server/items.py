@@ -15,7 +15,7 @@ import binascii
 import datetime as dt
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -28,6 +28,9 @@ from likely.server.refusal import Refusal
 
 SCALARS = str | int | float | bool | None
 PIXELS = 16_777_216  # of an image that comes in
+READERS: dict[Any, Callable[[str], Any]] = {
+    pl.Date: dt.date.fromisoformat, pl.Datetime: dt.datetime.fromisoformat, pl.Time: dt.time.fromisoformat,
+}  # fmt: skip
 FORMATS = ("PNG", "JPEG", "WEBP")
 
 
@@ -38,7 +41,8 @@ def hear(gen: Generator, items: Sequence[Any]) -> Any:
         if kind == "image":
             found: Any = _images(items)
         elif kind == "table" or all(isinstance(item, dict) for item in items):
-            found = [_row(item, place) for place, item in enumerate(items)]
+            dtypes = _dtypes(gen)
+            found = [_typed(_row(item, place), dtypes, place) for place, item in enumerate(items)]
         elif kind == "series":
             found = _windows(items)
         else:
@@ -127,6 +131,29 @@ def _row(item: Any, place: int) -> dict[str, Any]:
     if not isinstance(item, dict) or not item:
         raise Refusal(400, f'items[{place}]: a row is an object such as {{"age": 61}}.', param="items")
     return {name: _whole(value, f"items[{place}].{name[:60]}") for name, value in item.items()}
+
+
+def _dtypes(gen: Generator) -> dict[str, Any]:
+    """The types of the learned columns that JSON writes as something else: dates and times."""
+    form = getattr(gen.codec, "form", None) or getattr(getattr(gen.codec, "plan", None), "form", None)
+    return {field.name: field.dtype for field in getattr(form, "fields", ()) if field.dtype.is_temporal()}
+
+
+def _typed(row: dict[str, Any], dtypes: Mapping[str, Any], place: int) -> dict[str, Any]:
+    """A row with its dates and times read."""
+    for name, dtype in dtypes.items():
+        value = row.get(name)
+        if value is None:
+            continue
+        try:
+            if dtype == pl.Duration:
+                row[name] = dt.timedelta(seconds=float(value))
+            else:
+                row[name] = READERS[dtype.base_type()](value)
+        except (TypeError, ValueError, OverflowError):
+            kind = "seconds" if dtype == pl.Duration else "a text in ISO 8601, as 2024-03-01"
+            raise Refusal(400, f"items[{place}].{name[:60]}: {kind} is wanted.", param="items") from None
+    return row
 
 
 def _text(item: Any, place: int) -> str:

@@ -17,6 +17,7 @@ HELP = {
     "requests_total": "Requests answered, by route and HTTP status.",
     "rejected_total": "Requests refused before any work, by reason.",
     "tokens_total": "Tokens, of prompts read and of texts made (cancelled texts included).",
+    "wasted_tokens_total": "Tokens made after nobody waited for them any more.",
     "texts_total": "Texts ended, by reason: end, stop, length, cancelled.",
     "request_seconds": "From a request's first byte to the last of its answer.",
     "first_token_seconds": "From a request's arrival to its first token.",

@@ -64,8 +64,8 @@ class Language:
 
     @property
     def waiting(self) -> int:
-        """Texts that wait for a row."""
-        return self.worker.batcher.waiting
+        """Texts that wait for a row, those that are still being prepared among them."""
+        return max(0, self.worker.pending - self.active)
 
     def start(self) -> None:
         """Begin to work in the running event loop."""

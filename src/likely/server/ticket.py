@@ -1,7 +1,7 @@
 """One client's request to a model while it is being worked on: what came, whether anybody still waits, why not.
 
-All of it happens in the thread of the event loop, but for `add`: it appends a request first and looks at `stopped` then,
-`stop` does the reverse, so no request slips through.
+All of it happens in the thread of the event loop, but for `add`: it appends a request first and looks at `stopped`
+then, `stop` does the reverse, so no request slips through.
 """
 
 from __future__ import annotations

@@ -168,8 +168,10 @@ class Worker:
         self.metrics.count("tokens_total", made, model=self.name, kind="made")
 
     def _hand(self, piece: Piece) -> None:
-        request = piece.request
-        self._tickets[request].come(piece)
+        request, ticket = piece.request, self._tickets[piece.request]
+        if ticket.stopped and piece.token is not None:
+            self.metrics.count("wasted_tokens_total", model=self.name)
+        ticket.come(piece)
         if piece.reason:
             self.pending -= 1
             self.metrics.count("texts_total", model=self.name, reason=piece.reason)
