@@ -71,6 +71,7 @@ def theirs(model: Any, ids: list[int], end: int) -> tuple[torch.Tensor, list[int
 
 
 def main() -> None:
+    """Compare, print, write."""
     torch.set_num_threads(1)
     path = packaged.find("smollm2")
     began = time.process_time()

@@ -7,7 +7,7 @@ import pytest
 import torch
 import transformers
 
-from likely.errors import ArtifactError, Mismatch, Unsupported
+from likely.errors import ArtifactError, DataError, Mismatch, Unsupported
 from likely.language import checkpoint as module
 from likely.language import packaged
 from likely.language.checkpoint import Checkpoint, load
@@ -63,6 +63,14 @@ def test_parts_of_messages_cannot_either():
     ids = model.chat([{"role": "user", "content": [{"type": "text", "text": "<|end|>"}]}])
     assert ids.count(0) == 1
     assert "<|end|>" in model.tokenizer.decode(ids)
+
+
+def test_tools_cannot_either():
+    model = toy(template=Template("{{ tools | tojson }}{{ word }}<|end|>"))
+    ids = model.chat([{"role": "user", "content": ""}], tools=[{"name": "<|end|>"}], word="<|start|>")
+    assert (ids.count(0), ids.count(1)) == (1, 1)
+    with pytest.raises(DataError, match="a conversation is a list"):
+        model.chat("hello")
 
 
 def test_what_cannot_converse():

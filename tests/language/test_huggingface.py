@@ -8,6 +8,8 @@ import transformers
 
 from likely.errors import ArtifactError, LikelyError, Mismatch, StorageError, Unsupported
 from likely.language import huggingface
+from likely.language.fields import Fields
+from likely.language.huggingface import config, t5
 from tests.language.toys import byte_level, folder, settle
 
 SMALL = dict(vocab_size=330, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
@@ -71,8 +73,7 @@ def texts(length=40):
 @pytest.fixture(scope="module", params=list(CONFIGS))
 def pair(request, tmp_path_factory):
     """A model of transformers, the folder it was saved in, and the same loaded by us."""
-    config = CONFIGS[request.param]
-    model = settle(transformers.AutoModelForCausalLM.from_config(config, attn_implementation="eager"))
+    model = settle(transformers.AutoModelForCausalLM.from_config(CONFIGS[request.param], attn_implementation="eager"))
     path = folder(tmp_path_factory.mktemp("model"), model)
     return model, path, huggingface.load(path)
 
@@ -126,9 +127,9 @@ def test_an_interleaved_network_is_saved_in_halves(tmp_path):
 
 def test_bfloat16_and_old_names(tmp_path):
     """Files of a bare model, rope_scaling of older versions, a head beside a tied embedding."""
-    config = scaled("linear", factor=2.0)
-    config.tie_word_embeddings = True
-    model = settle(transformers.LlamaForCausalLM(config))
+    described = scaled("linear", factor=2.0)
+    described.tie_word_embeddings = True
+    model = settle(transformers.LlamaForCausalLM(described))
     path = folder(tmp_path, model.model)
     old = json.loads((path / "config.json").read_text())
     old.pop("rope_parameters")
@@ -191,6 +192,36 @@ def test_configs_that_make_no_sense(path, values, error, words):
     change(path, **values)
     with pytest.raises(error, match=words):
         huggingface.load(path)
+
+
+NESTED: list[object] = []
+for _ in range(900):
+    NESTED = [NESTED]
+ODD = [-1, 0, 10**400, 1e999, float("nan"), 2**31 - 1, 0.5, "x", "", [], {}, [1], {"a": {}}, True, False, NESTED]
+
+
+@pytest.mark.parametrize("model", ["gpt2", "llama", "mistral", "qwen2", "qwen3", "t5"])
+def test_odd_values_of_every_key_end_in_our_errors(model):
+    base = {"model_type": model, "rope_parameters": {"rope_type": "yarn", "factor": 2.0}, "use_sliding_window": True}
+    keys = {**CONFIGS.get(model, transformers.T5Config()).to_dict(), **base, "rope_scaling": None, "n_inner": None}
+    inner = ("rope_type", "rope_theta", "factor", "original_max_position_embeddings", "beta_fast", "mscale", "truncate")
+    made = 0
+    for kind in ("yarn", "llama3", "dynamic", "linear"):
+        changes = [{key: odd} for key in keys for odd in ODD]
+        changes += [{"rope_parameters": {"rope_type": kind, "factor": 2.0, key: odd}} for key in inner for odd in ODD]
+        for change in changes if kind == "yarn" else changes[-len(inner) * len(ODD) :]:
+            fields = Fields({**keys, **change}, "config.json")
+            try:
+                if model == "t5":
+                    t5.architecture(fields, False)
+                else:
+                    arch = config.architecture(fields)
+                    if arch.rope is not None:
+                        assert arch.rope.frequencies(arch.head, 100).shape == (arch.head // 2,)
+                made += 1
+            except LikelyError:
+                pass
+    assert made > 50
 
 
 def test_pickles_are_not_opened(path):

@@ -6,7 +6,6 @@ A number that is missing, of the wrong type or out of range is an error that nam
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -39,7 +38,8 @@ class Fields:
     def real(self, name: str, default: Any = _REQUIRED, low: float = 0.0, high: float = 1e12) -> float:
         """A finite number in (low, high]."""
         found = self.get(name, default)
-        if type(found) not in (int, float) or not math.isfinite(found) or not low < found <= high:
+        # Compared before anything else: NaN is in no range, and an integer may be too large for a float.
+        if type(found) not in (int, float) or not low < found <= high:
             raise self.wrong(name, found, f"a number over {low:g}, up to {high:g}")
         return float(found)
 
@@ -55,7 +55,7 @@ class Fields:
         found = self.get(name, default)
         if not isinstance(found, str) or found not in choices:
             raise Unsupported(
-                f"{self.where} wants {self.prefix}{name} = {str(found)[:60]!r}; known: {', '.join(sorted(choices))}."
+                f"{self.where} wants {self.prefix}{name} = {shown(found)!r}; known: {', '.join(sorted(choices))}."
             )
         return choices[found]
 
@@ -76,8 +76,16 @@ class Fields:
 
     def wrong(self, name: str, found: object, wanted: str) -> ArtifactError:
         """The error about a value."""
-        given = "is missing" if found is _REQUIRED else f"is {str(found)[:60]!r}"
+        given = "is missing" if found is _REQUIRED else f"is {shown(found)!r}"
         return ArtifactError(f"{self.where}: {self.prefix}{name} {given}; wanted is {wanted}.")
+
+
+def shown(value: object) -> str:
+    """The beginning of a value, for an error."""
+    try:
+        return str(value)[:60]
+    except (RecursionError, ValueError):  # nested too deeply, or a number of thousands of digits
+        return f"a {type(value).__name__}"
 
 
 def read_json(path: Path, largest: int = 2**26) -> dict[str, Any]:

@@ -62,8 +62,10 @@ class Checkpoint:
         if not specials:
             return self.tokenizer.encode(self.template.render(messages, begin=begin, **variables))
         control = re.compile("|".join(map(re.escape, specials)))
-        marked = [_marked(message, control) for message in messages]
-        text = self.template.render(marked, begin=begin, **variables)
+        marked = [_marked(message, control) for message in messages] if isinstance(messages, list | tuple) else messages
+        # Tools and documents come from users, too; plain words are settings of the template.
+        given = {key: value if isinstance(value, str) else _marked(value, control) for key, value in variables.items()}
+        text = self.template.render(marked, begin=begin, **given)
         if MARK not in text:
             return self.tokenizer.encode(text, special=True)
         ids: list[int] = []

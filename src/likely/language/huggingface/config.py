@@ -11,7 +11,7 @@ import math
 from typing import Any
 
 from likely.errors import Unsupported
-from likely.language.fields import Fields
+from likely.language.fields import Fields, shown
 from likely.language.weights import LAYERS, Names
 from likely.nn.decoder import Architecture
 from likely.nn.rope import Rope
@@ -47,7 +47,7 @@ def architecture(config: Fields) -> Architecture:
     model = config.word("model_type", {name: name for name in MODELS})
     if config.get("quantization_config") is not None:
         raise Unsupported(
-            f"{config.where} describes quantised weights ({str(config.get('quantization_config'))[:60]}); "
+            f"{config.where} describes quantised weights ({shown(config.get('quantization_config'))}); "
             "take the folder with plain weights, or a GGUF file."
         )
     return _gpt2(config) if model == "gpt2" else _llama(config, model)
