@@ -24,7 +24,7 @@ from typing import Any, ClassVar, Protocol
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from likely.core import Batch, Completion, Family, Grammar, Known, Path, Scores, Space, Tokens
 from likely.errors import ConditionError, DataError, Unsupported
@@ -66,6 +66,7 @@ class Autoregressive(Family[Tokens]):
         if space.vocab <= len(barred) or space.length < 1:
             raise DataError(f"There is nothing to choose from: {space.vocab} tokens, {space.length} steps.")
         self.register_buffer("barred", torch.tensor(barred, dtype=torch.int64), persistent=False)
+        self.bias: nn.Parameter | None = None  # of the logits, where a family has one
 
     # -------------------------------------------------------------------------------- what a family gives
 
@@ -83,7 +84,7 @@ class Autoregressive(Family[Tokens]):
 
     @classmethod
     def sized(cls, config: Any, space: Tokens, tokens: int, items: int, minutes: float | None) -> Any:
-        """The config with its zeros chosen for so many tokens and items to learn from, in so many minutes."""
+        """The config with its zeros chosen for so many tokens in so many items to learn from, in so many minutes."""
         return config
 
     # -------------------------------------------------------------------------------------------- learning
@@ -102,6 +103,11 @@ class Autoregressive(Family[Tokens]):
                 f"Token {int(x[row, step])} stands at step {step} of item {row}: padding ({space.pad}) comes after the "
                 f"end ({space.eos}) only, and the beginning ({space.bos}) is no part of an item."
             )
+        if self.bias is not None:
+            # Learning starts from the share of each token, and so does not spend its first steps on finding them.
+            count = torch.bincount(x[self.real(batch)], minlength=space.vocab).float() + 0.5
+            with torch.no_grad():
+                self.bias.copy_(torch.log(count / count.sum()))
 
     def real(self, batch: Batch) -> Tensor:
         """(B, L) true up to and including the first `eos`; `Batch.mask` where there is one."""

@@ -17,7 +17,8 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, cast
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from likely.core import Batch, Space, Tokens, Training
 from likely.errors import Mismatch, OptionError
@@ -85,6 +86,8 @@ class Transformer(Autoregressive):
                 f"The network knows {arch.vocab} tokens and {arch.context} steps; {space.vocab} and {steps} are needed."
             )
         self.condition = Condition(given, config.prefix * arch.width) if given is not None else None
+        if decoder is None:
+            self.bias = nn.Parameter(torch.zeros(space.vocab))
 
     def plan(self) -> Training:
         """The rate falls with the width, as the steps do that a wide network can bear."""
@@ -115,6 +118,8 @@ class Transformer(Autoregressive):
         return hidden[:, prefix.shape[1] :]
 
     def head(self, hidden: Tensor) -> Tensor:
+        if self.bias is not None:
+            return F.linear(hidden, self.decoder.embed.weight, self.bias)
         return self.decoder.logits(hidden)[..., : self.space.vocab]
 
     def walk(self, n: int, given: Batch | None) -> Written:
@@ -157,7 +162,7 @@ def architecture(config: TransformerConfig, vocab: int, context: int) -> Archite
     return Architecture(
         vocab=vocab, width=config.width, layers=config.depth, heads=config.heads, groups=config.groups,
         head=config.width // config.heads, hidden=config.hidden, context=context, rope=Rope() if llama else None,
-        norm="rms" if llama else "layer", eps=1e-5, activation="silu" if llama else "gelu_tanh", gated=llama,
+        norm="rms" if llama else "layer", eps=1e-5, activation="silu" if llama else "gelu", gated=llama,
         bias_qkv=not llama, bias_out=not llama, bias_feed=not llama,
     )  # fmt: skip
 
