@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from likely import registry
-from likely.core import Cells, Family, Reals, Space
+from likely.core import Family, Reals, Space, Tokens
 from likely.errors import Mismatch, OptionError, UnknownName
 
 PRIVACY = ("faithful", "balanced", "private")
@@ -42,8 +42,9 @@ def choose(
     seed: int,
     options: dict[str, Any],
     given: Space | None = None,
+    tokens: int = 0,
 ) -> Choice:
-    """The family for `rows` items of `space`, with the space `given` of their condition, if any.
+    """The family for `rows` items of `space`, with the space `given` of their condition, if any, and so many `tokens`.
 
     Raises UnknownName, OptionError, Mismatch.
     """
@@ -56,7 +57,7 @@ def choose(
         return Choice(name, family, asdict(family.config), f"'{name}' was given.")
     quick = False
     if family is None:
-        family, reason, quick = _decide(space, rows, minutes)
+        family, reason, quick = _decide(space, rows, minutes, tokens)
     else:
         reason = f"'{family}' was asked for."
     cls = registry.get("family", family)
@@ -70,6 +71,8 @@ def choose(
     if quick:
         config = replace(config, folds=2, rate=2 * config.rate, patience=5)
     config = configure(config, options, family)
+    if isinstance(space, Tokens):
+        config = cls.sized(config, space, tokens, rows, minutes)
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)  # a network's first weights come from torch's global generator
         model = cls(space, given, config)
@@ -91,12 +94,12 @@ def configure(config: Any, values: dict[str, Any], family: str) -> Any:
     return replace(config, **values)
 
 
-def _decide(space: Space, rows: int, minutes: float | None) -> tuple[str, str, bool]:
+def _decide(space: Space, rows: int, minutes: float | None, tokens: int = 0) -> tuple[str, str, bool]:
     if isinstance(space, Reals):
         what = {1: "vectors", 2: "windows", 3: "images"}.get(len(space.shape), "arrays")
         return "vae", f"'vae': the truest {what} a second of learning, with a likelihood and a latent space.", False
-    if not isinstance(space, Cells):
-        raise Mismatch(f"No family is known for {type(space).__name__} yet: name one with family=.")
+    if isinstance(space, Tokens):
+        return "transformer", f"'transformer': {tokens:,} tokens, of which each is learned from all before it.", False
     threads = max(1, torch.get_num_threads())
     bits = np.log2(np.maximum(space.sizes, 2))
     need = TREE_SECONDS * rows * float((bits * np.arange(len(bits))).sum()) / threads / 60 + 0.02

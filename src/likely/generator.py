@@ -42,6 +42,7 @@ from likely.core import (
     Progress,
     Reals,
     Scorer,
+    Tokens,
 )
 from likely.errors import (
     ArtifactError,
@@ -187,7 +188,7 @@ class Generator:
     ) -> tuple[Any, np.ndarray]:
         if self.conditions is not None:
             batch, frame = self.conditions.draw(n, given, rng)
-            x = self.family.sample(n, given=batch, rng=rng, temperature=temperature)
+            x = self.family.sample(n, given=batch, rng=rng, temperature=temperature, grammar=self.codec.grammar)
             items = self.codec.make(x, rng=rng, start=start)
             attach = getattr(self.codec, "attach", None)
             return attach(items, frame) if attach else items, np.full(n, np.inf)
@@ -203,7 +204,7 @@ class Generator:
         if not isinstance(self.family, Conditional):
             raise Unsupported(
                 f"{self.card['family']['name']!r} cannot complete what is given. "
-                "Families that can: trees, masked, exact."
+                "Families that can: trees, masked, exact; transformer and lstm for texts."
             )
         grammar = self.codec.grammar
         done = self.family.complete(known, rng=rng, temperature=temperature, grammar=grammar, proposal=self._proposal)
@@ -247,26 +248,38 @@ class Generator:
     def surprise(self, items: Any, *, each: bool = False) -> Any:
         """How strange items are: (B,) nats, larger = stranger; with `each`, a mapping part -> (B,).
 
-        A part is a column of a table, a channel of a series, a block of an image. Of families without a likelihood
-        (autoencoder) it is a score of what does not come back.
+        A part is a column of a table, a channel of a series, a block of an image. Of texts `each` gives a list for each
+        text, of pairs (token, nats). Of families without a likelihood (autoencoder) it is a score of what does not come
+        back.
         """
         self.notes = []
         if not isinstance(self.family, Density | Scorer):
             raise Unsupported(
                 f"{self.card['family']['name']!r} gives no likelihood. Families that do: trees, masked and exact for "
-                "tables; vae and flow for images, series and tables."
+                "tables; vae and flow for images, series and tables; transformer and lstm for texts."
             )
         frame = self.codec.read(items)
         if len(frame) == 0:
             raise DataError("There is nothing to score: the data are empty.")
         chunk = self._chunk()
         nats = torch.cat([self._nats(frame[start : start + chunk]) for start in range(0, len(frame), chunk)]).numpy()
+        if isinstance(self.codec.space, Tokens):
+            return self._spelt(frame, nats) if each else cast(Any, self.codec).sums(frame, nats.sum(1))
         if not each:
             return nats.sum(1)
         places: dict[str, list[int]] = {}
         for place, cell in enumerate(self.codec.cells):
             places.setdefault(cell, []).append(place)
         return {name: nats[:, where].sum(1) for name, where in places.items()}
+
+    def _spelt(self, frame: Any, nats: np.ndarray) -> list[list[tuple[str, float]]]:
+        """The nats of each token of each text; a text of several rows has them one after another."""
+        made: list[list[tuple[str, float]]] = []
+        for row, (words, number) in enumerate(zip(cast(Any, self.codec).spell(frame), frame.number, strict=True)):
+            if not row or number != frame.number[row - 1]:
+                made.append([])
+            made[-1] += zip(words, nats[row].tolist(), strict=False)
+        return made
 
     def _nats(self, part: Any) -> Tensor:
         """(B, D) nats of items in the codec's own collection."""
@@ -329,6 +342,8 @@ class Generator:
                 "This file holds no report and no data. Give rows the model never saw: report(holdout), or "
                 "likely report MODEL --holdout new.csv; or call report() before save()."
             )
+        if isinstance(self.codec.space, Tokens):
+            raise Unsupported("There is no report card for texts yet: surprise(texts) says how likely unseen ones are.")
         own = self.evidence
         learned = self.codec.read(train) if train is not None else own.train if own else None
         fresh = self.codec.read(holdout) if holdout is not None else own.control if own else None

@@ -20,7 +20,7 @@ import torch
 from likely import registry
 from likely.choice import PRIVACY, Choice, choose
 from likely.conditions import Conditions
-from likely.core import Batch, Budget, Cells, Codec, Family, Listener, Progress, Reals
+from likely.core import Batch, Budget, Cells, Codec, Family, Listener, Progress, Reals, Tokens
 from likely.errors import DataError, OptionError, UnknownName
 from likely.generator import Evidence, Generator, whole_seed
 from likely.train import loop
@@ -91,7 +91,8 @@ def fit(  # noqa: PLR0913  (one argument a choice; all but the data have default
             if hasattr(coder, "attach"):
                 items = coder.attach(items, frame)
         known = conditions.codec.space if conditions else None
-        choice = choose(family, coder.space, len(learned), minutes, privacy, seed, options, known)
+        tokens = int((batch.x != coder.space.pad).sum()) if isinstance(coder.space, Tokens) else 0
+        choice = choose(family, coder.space, len(learned), minutes, privacy, seed, options, known, tokens)
         if (isinstance(coder.space, Cells) and not coder.space.sizes) or (
             isinstance(coder.space, Reals) and 0 in coder.space.shape
         ):
@@ -185,6 +186,8 @@ def _codec(
         if named:
             raise OptionError(f"{', '.join(named)}: images have no columns; leave it out.")
         return cast(Codec[Any], cls())
+    if codec == "text":
+        return cast(Codec[Any], cls(least=LEAST[privacy]))
     if codec != "table":
         return cast(Codec[Any], cls(**({"columns": columns} if columns else {})))
     wanted = (

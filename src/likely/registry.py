@@ -40,6 +40,10 @@ TABLES: dict[str, dict[str, str]] = {
     },
     "command": {
         "monitor": "likely.cli.monitor:monitor",
+        "chat": "likely.cli.chat:chat",
+        "label": "likely.cli.label:label",
+        "summarise": "likely.cli.summarise:summarise",
+        "serve": "likely.cli.serve:serve",
     },
     "app": {
         "monitor": "likely.apps.monitor:Monitor",

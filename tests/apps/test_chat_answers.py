@@ -38,12 +38,20 @@ def corruptions(sentence: str) -> list[str]:
     found = [f"{sentence[:-1]}, says Zebulon.", f"{sentence[:-1]} with marzipan.", f"Yes, {sentence}", sentence[:-8]]
     found += [sentence.replace(number, str(int(number[0]) + 1) + number[1:], 1) for number in numbers[:1]]
     if len(set(numbers)) > 1 and numbers[0] not in numbers[1] and numbers[1] not in numbers[0]:
-        found.append(sentence.replace(numbers[0], "@", 1).replace(numbers[1], numbers[0], 1).replace("@", numbers[1], 1))
+        found.append(
+            sentence.replace(numbers[0], "@", 1).replace(numbers[1], numbers[0], 1).replace("@", numbers[1], 1)
+        )
     for denial in (" not", " no", " only", " never"):
         if denial + " " in sentence:
             found.append(sentence.replace(denial + " ", " ", 1))
-    found += [sentence.replace(f" {verb} ", f" {verb} not ", 1) for verb in ("is", "are", "may", "must") if f" {verb} " in sentence]
-    found += [sentence.replace(bound, "", 1) for bound in ("at most ", "up to ") if re.search(rf"{bound}\w*\d", sentence)]
+    found += [
+        sentence.replace(f" {verb} ", f" {verb} not ", 1)
+        for verb in ("is", "are", "may", "must")
+        if f" {verb} " in sentence
+    ]
+    found += [
+        sentence.replace(bound, "", 1) for bound in ("at most ", "up to ") if re.search(rf"{bound}\w*\d", sentence)
+    ]
     return found
 
 
@@ -172,7 +180,7 @@ def test_an_examination_counts(tmp_path: Path, library: Documents) -> None:
     [
         ("{", "line 1: no JSON"), ("[]", "no question"), ('{"question": ""}', "no question"),
         ('{"question": "a"}', "null stands for"), ('{"question": "a", "answer": 5}', "the answer is"),
-        ('{"question": "a", "answer": []}', "the answer is"), ('{"question": "a", "answer": null, "x": 1}', "'x' is not"),
+        ('{"question": "a", "answer": []}', "the answer is"), ('{"question": "a", "answer": null, "x": 1}', "'x' is not"),  # noqa: E501
         ('{"question": "a", "answer": null, "document": 3}', "are texts"), ("\n", "no question in"),
     ],
 )  # fmt: skip

@@ -13,7 +13,7 @@ from likely.language.decode import Engine, Sampling
 from likely.language.template import Template
 from tests.language import decode_toys
 
-TEMPLATE = "{% for m in messages %}[{{ m['role'] }}] {{ m['content'] }}\n{% endfor %}{% if add_generation_prompt %}[assistant] {% endif %}"
+TEMPLATE = "{% for m in messages %}[{{ m['role'] }}] {{ m['content'] }}\n{% endfor %}{% if add_generation_prompt %}[assistant] {% endif %}"  # noqa: E501
 SAMPLING = Sampling(tokens=12, temperature=0.8, seed=5)
 
 
@@ -49,7 +49,8 @@ def test_messages_alternate_and_the_system_comes_first(engine: Watched) -> None:
 
 def test_the_same_seed_says_the_same_and_a_retry_something_else(engine: Watched) -> None:
     talks = [Conversation(engine, sampling=SAMPLING) for _ in range(2)]
-    assert [talk.say("Tell me") for talk in talks][0] == talks[1].messages[1]["content"]
+    said = [talk.say("Tell me") for talk in talks]
+    assert said[0] == talks[1].messages[1]["content"]
     talk = talks[0]
     said = talk.messages[1]["content"]
     assert talk.retry() == "Tell me"

@@ -63,13 +63,22 @@ def test_html_shows_what_a_reader_sees(tmp_path: Path) -> None:
     )
     made, _ = told(tmp_path)
     found = sentences(made["a.html"])
-    assert found == [(2, "One bold line."), (3, "Two lines."), (4, "item"), (4, "other"), (5, "a: 1; b: 2"), (5, "open")]
+    assert found == [
+        (2, "One bold line."),
+        (3, "Two lines."),
+        (4, "item"),
+        (4, "other"),
+        (5, "a: 1; b: 2"),
+        (5, "open"),
+    ]
     assert made["a.html"][0].headings == ("T", "Top & more") or made["a.html"][0].headings == ("Top & more",)
 
 
 def test_tables_sources_and_plain_text(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text('item;price\n"a ""b""\nc";3,50\n\nd;4\n')
-    (tmp_path / "b.py").write_text('"""Module says."""\n\ndef work():\n    """Does it.\n\n    Twice."""\n    return 1 / 0\n')
+    (tmp_path / "b.py").write_text(
+        '"""Module says."""\n\ndef work():\n    """Does it.\n\n    Twice."""\n    return 1 / 0\n'
+    )
     (tmp_path / "c.txt").write_text("OPENING\n\nWe open at nine\nand close at five. Bye\n\nPrices\nAll is 3 pounds.\n")
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "d.tsv").write_text("x\ty\n1\t2\n")
@@ -104,7 +113,7 @@ def test_what_is_not_read_is_said(tmp_path: Path) -> None:
     assert sentences(made["latin.txt"]) == [(1, "Café is open.")]
     assert sentences(made["wide.txt"]) == [(1, "Ünï is open.")]
     text = "\n".join(notes)
-    for said in ("latin.txt is not UTF-8", "noise.txt was left out: it holds binary", "empty.md was left out", "broken.py",
+    for said in ("latin.txt is not UTF-8", "noise.txt was left out: it holds binary", "empty.md was left out", "broken.py",  # noqa: E501
                  "page.pdf was left out", "1 file of other kinds", "link.txt was left out", "huge.txt was left out",
                  "ok.txt: line 2 was cut"):  # fmt: skip
         assert said in text, said
@@ -118,7 +127,23 @@ def test_what_is_not_read_is_said(tmp_path: Path) -> None:
 
 def test_odd_bytes_never_break_the_reading(tmp_path: Path) -> None:
     draw = random.Random(0)
-    pieces = ["<p>", "<table><tr><th>", "</td>", "<!--", "|", "```", "# ", "\n", "a.", "é", '"', ",", "<script>", "\x0c", "- "]
+    pieces = [
+        "<p>",
+        "<table><tr><th>",
+        "</td>",
+        "<!--",
+        "|",
+        "```",
+        "# ",
+        "\n",
+        "a.",
+        "é",
+        '"',
+        ",",
+        "<script>",
+        "\x0c",
+        "- ",
+    ]
     for kind in ("md", "txt", "html", "csv", "tsv", "py", "rst"):
         for number in range(12):
             text = "".join(draw.choices(pieces, k=draw.randint(0, 60)))
@@ -128,21 +153,26 @@ def test_odd_bytes_never_break_the_reading(tmp_path: Path) -> None:
 
 
 def test_words() -> None:
-    for same in ("open opens opened opening", "class classes", "party parties", "cancel cancelled cancelling", "1,240 1240",
+    for same in ("open opens opened opening", "class classes", "party parties", "cancel cancelled cancelling", "1,240 1240",  # noqa: E501
                  "delivery deliver delivered", "teach teaches teacher taught", "keep kept", "twelve 12", "14.00 14",
                  "café cafe", "week weekly weeks", "dog dogs dog's"):  # fmt: skip
         assert len({stem(word) for word in same.split()}) == 1, same
     for other in ("10:00 1000", "1.5 15", "was wash", "his history", "hous hourly", "university unit"):
         assert len({stem(word) for word in other.split()}) == 2, other
     assert content("How much is it to get in, please?") == []
-    assert [word.text for word in words("The E5 costs Ada 3 euros. Then Bob")if word.name] == ["e5", "ada", "bob"]
+    assert [word.text for word in words("The E5 costs Ada 3 euros. Then Bob") if word.name] == ["e5", "ada", "bob"]
 
 
 def test_both_engines_rank_alike() -> None:
     draw = random.Random(1)
     letters = [f"w{n}" for n in range(40)] + ["17:00", "6.90", 'quo"te', "naïve", "日本"]
     made = [
-        Passage(f"{n}", "line", (draw.choice(letters),), (Sentence(" ".join(draw.choices(letters, k=draw.randint(1, 30))), 1),))
+        Passage(
+            f"{n}",
+            "line",
+            (draw.choice(letters),),
+            (Sentence(" ".join(draw.choices(letters, k=draw.randint(1, 30))), 1),),
+        )
         for n in range(60)
     ]
     fts, own = Index(made, "fts5"), Index(made, "own")

@@ -1,4 +1,5 @@
-"""Low-rank adaptation: the same numbers as PEFT, in and out; off, merged, folded; clear errors for what does not fit."""
+"""Low-rank adaptation: the same numbers as PEFT, in and out; off, merged, folded; clear errors for what does not
+fit."""
 
 from __future__ import annotations
 

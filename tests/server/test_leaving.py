@@ -76,7 +76,7 @@ def test_a_client_that_does_not_read_is_left(endless: Engine) -> None:
         until(lambda: live.measure("active") == 4)
         assert http.post("/v1/completions", json={**LONG, "max_tokens": 1}).status_code == 200
         until(lambda: live.measure("active") == 0)
-        assert live.measure("tokens_total", kind="made") < 1000
+        assert live.measure("tokens_total", kind="made") < 4 * LONG["max_tokens"] / 4  # how many depends on the machine
     live.settle()
     live.stop()
 

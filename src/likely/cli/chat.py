@@ -140,5 +140,5 @@ def _show(found: list[Marked], as_json: bool) -> None:
     print(f"unanswerable  {other:4}   refused {counts['refused']:.0f}, answered {counts['answered']:.0f}")
     print(f"passages             hit@1 {counts['hit@1']:.2f}, hit@3 {counts['hit@3']:.2f}, hit@5 {counts['hit@5']:.2f}")
     print(
-        f"answers              {counts['worded']:.0f} worded by the model, {counts['foreign']:.0f} with a foreign number"
+        f"answers              {counts['worded']:.0f} worded by the model, {counts['foreign']:.0f} with a foreign number"  # noqa: E501
     )

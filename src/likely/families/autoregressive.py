@@ -162,9 +162,11 @@ class Autoregressive(Family[Tokens]):
         real = self.real(batch)
         out = torch.zeros(batch.x.shape, device=batch.x.device)
         size = max(1, NUMBERS // (self.space.length * self.space.vocab))
-        order = real.sum(1).argsort(stable=True)
-        for rows in torch.split(order, size):
-            T = max(1, int(real[rows].sum(1).max()))
+        used = steps(real)
+        for rows in torch.split(used.argsort(stable=True), size):
+            if not len(rows):
+                continue
+            T = max(1, int(used[rows].max()))
             want = real[rows, :T]
             values = out[rows, :T]
             logits, x, _ = self.laws(take(batch, rows), want)
@@ -320,12 +322,17 @@ def whole(x: Tensor, held: Tensor, space: Tokens) -> Tensor:
     return (count == x.shape[1]) | ((count > 0) & ((last == space.eos) | (last == space.pad)))
 
 
+def steps(real: Tensor) -> Tensor:
+    """How many steps of real (B, L) there are up to the last true one: (B,)."""
+    return torch.where(real, torch.arange(1, real.shape[1] + 1, device=real.device), 0).amax(1)
+
+
 def groups(real: Tensor) -> Iterator[tuple[Tensor | None, int]]:
     """Rows of real (B, L) and the steps T that the longest of them needs, in few groups with little padding.
 
     (None, T) for all rows as they stand.
     """
-    used = torch.where(real, torch.arange(1, real.shape[1] + 1, device=real.device), 0).amax(1)
+    used = steps(real)
     order = used.argsort(descending=True, stable=True)
     lengths = used[order].clamp_min(1).cpu()
     runs = [(0, len(lengths))]

@@ -119,8 +119,7 @@ class Flow(Family[Reals]):
             raise Unsupported("flow makes arrays of one length only: cut or pad the items to one length.")
         usual = PLAIN if plain(space.shape) else GRID
         W, depth, self.steps = (
-            getattr(self.config, name) or value
-            for name, value in zip(("width", "depth", "steps"), usual, strict=True)
+            getattr(self.config, name) or value for name, value in zip(("width", "depth", "steps"), usual, strict=True)
         )
         self.size = math.prod(space.shape)
         self.condition = Condition(given, W) if given is not None else None

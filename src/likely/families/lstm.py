@@ -4,7 +4,8 @@
 
 (Hochreiter and Schmidhuber 1997, doi:10.1162/neco.1997.9.8.1735; as a law of texts: Graves 2013, arXiv:1308.0850.) All
 it knows of what was written is the state (h, m): memory does not grow with the text, and a step costs the same at any
-place. A condition of any space, as one vector f(c), is added to each input. Head and embedding are one matrix (Press and Wolf 2017, arXiv:1608.05859); dropout
+place. A condition of any space, as one vector f(c), is added to each input. Head and embedding are one matrix (Press
+and Wolf 2017, arXiv:1608.05859); dropout
 is between layers and before the head (Zaremba et al. 2014, arXiv:1409.2329).
 
 Letters: B items, T steps, W width, K layers.

@@ -85,7 +85,8 @@ class Rope:
 
 
 def angles(rope: Rope, D: int, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """cos and sin (B or 1, 1, T, D / 2) of positions (B or 1, T), in float32 whatever the model's type, then rounded."""
+    """cos and sin (B or 1, 1, T, D / 2) of positions (B or 1, T), in float32 whatever the model's type, then
+    rounded."""
     length = int(positions.max()) + 1 if rope.scaling == "dynamic" and positions.numel() else 0
     turns = positions[:, None, :, None].float() * rope.frequencies(D, length).to(positions.device)
     return (turns.cos() * rope.gain).to(dtype), (turns.sin() * rope.gain).to(dtype)

@@ -4,8 +4,10 @@
     the others                              convolutions down to the coarsest level and up again, with a bridge at each
                                             level (a U-Net: Ronneberger et al. 2015, arXiv:1505.04597)
 
-Other families take images of up to 1,024 numbers as vectors; a flow has to see the noise of each pixel to the end, which
-no narrow perceptron can. (28 x 28 clothes, 15 minutes of a perceptron: Frechet distance 26 and noisy pictures; 90 seconds
+Other families take images of up to 1,024 numbers as vectors; a flow has to see the noise of each pixel to the end,
+which
+no narrow perceptron can. (28 x 28 clothes, 15 minutes of a perceptron: Frechet distance 26 and noisy pictures; 90
+seconds
 of convolutions: 6.5.)
 
 A moment is an angle a in [0, pi / 2], seen through sin and cos of its multiples. The last layer starts at zero: a new

@@ -47,7 +47,8 @@ class Spoken:
 
 
 class Conversation:
-    """`model`: a checkpoint, or an engine that runs one. The messages so far are in `messages`, without the system's."""
+    """`model`: a checkpoint, or an engine that runs one. The messages so far are in `messages`, without the
+    system's."""
 
     def __init__(self, model: Checkpoint | Engine, *, system: str = "", sampling: Sampling | None = None) -> None:
         self.engine = model if isinstance(model, Engine) else Engine(model)

@@ -1,11 +1,11 @@
 """Answers from a folder of documents: find, weigh, answer or refuse, and always say where it stands.
 
-    question -> passages by BM25 -> sentences with signs -> gate -> no:  a refusal, and what comes nearest
-                                                              yes: the model's wording if verified, else a quotation
+question -> passages by BM25 -> sentences with signs -> gate -> no:  a refusal, and what comes nearest
+                                                          yes: the model's wording if verified, else a quotation
 
-    documents = Documents.read("handbook")                 # no model: quotations only
-    documents = Documents.read("handbook", model=load("smollm2"))
-    print(documents.ask("How long can I keep a book?"))
+documents = Documents.read("handbook")                 # no model: quotations only
+documents = Documents.read("handbook", model=load("smollm2"))
+print(documents.ask("How long can I keep a book?"))
 """
 
 from __future__ import annotations
@@ -112,7 +112,9 @@ class Documents:
             raise DataError(f"The question has {len(question):,} characters; ask it in at most {LONGEST:,}.")
         whole = joined(" ".join(question.split()), before)
         if not content(whole):
-            return Answer(f"Ask about something that stands in the documents{self._topics()}.", None, True, (), False, whole)
+            return Answer(
+                f"Ask about something that stands in the documents{self._topics()}.", None, True, (), False, whole
+            )
         found = self._weigh(whole)
         if not found or not self.gate.opens(found[0]):
             return Answer(self._refusal(whole, found), None, True, tuple(found), False, whole)

@@ -88,7 +88,9 @@ def _case(row: str, where: str) -> Case:
     if "answer" not in made:
         raise DataError(f"{where}: no answer; null stands for: not to be answered. Wanted: {wanted}")
     pieces = [made["answer"]] if isinstance(made["answer"], str) else made["answer"]
-    if pieces is not None and not (isinstance(pieces, list) and pieces and all(isinstance(p, str) and p.strip() for p in pieces)):
+    if pieces is not None and not (
+        isinstance(pieces, list) and pieces and all(isinstance(p, str) and p.strip() for p in pieces)
+    ):
         raise DataError(f"{where}: the answer is {str(pieces)[:40]!r}. Wanted: {wanted}")
     rest = {key: made.get(key, "") for key in ("document", "before")}
     if not all(isinstance(value, str) for value in rest.values()):
@@ -99,7 +101,8 @@ def _case(row: str, where: str) -> Case:
 def examine(
     documents: Documents, questions: Sequence[Case], seen: Callable[[Marked], None] = lambda marked: None
 ) -> list[Marked]:
-    """Ask all of them. `seen` gets each as it is done. Raises DataError where a case names a document that is not there."""
+    """Ask all of them. `seen` gets each as it is done. Raises DataError where a case names a document that is not
+    there."""
     for case in questions:
         if case.document and case.document not in documents.names:
             raise DataError(f"The question {case.question[:60]!r} names {case.document[:80]!r}, which was not read.")

@@ -1,6 +1,7 @@
 """Questions that lean on the one before: "And on Sundays?", "How much?", "What about children?", "Is it open?"
 
-A question leans when it has no content word of its own (and is no mere greeting), when it begins as a continuation does (and, or, but, what
+A question leans when it has no content word of its own (and is no mere greeting), when it begins as a continuation
+does (and, or, but, what
 about, how about), or when it speaks of "it", "they", "that" and has at most one content word. It is then asked
 together with the content words of the one before, which it does not repeat.
 """
@@ -15,7 +16,9 @@ OPENING = re.compile(r"\W*(?:and|or|but|so|also|what about|how about|what if|why
 POINTING = frozenset(
     ("it", "its", "it's", "they", "them", "their", "that", "that's", "this", "these", "those", "one", "ones")
 )
-GREETINGS = frozenset(("hello", "hi", "hey", "thanks", "thank", "please", "you", "ok", "okay", "bye", "goodbye", "yes", "no"))
+GREETINGS = frozenset(
+    ("hello", "hi", "hey", "thanks", "thank", "please", "you", "ok", "okay", "bye", "goodbye", "yes", "no")
+)
 MOST = 40  # words of a joined question that come from the one before
 
 

@@ -124,7 +124,7 @@ def _row(header: list[str], cells: list[str]) -> str:
 
 SKIPPED = frozenset(("script", "style", "template", "noscript", "svg", "math", "iframe", "object", "select", "nav"))
 INLINE = frozenset(
-    ("a", "abbr", "b", "bdi", "bdo", "big", "br", "cite", "code", "data", "del", "dfn", "em", "font", "i", "img", "input",
+    ("a", "abbr", "b", "bdi", "bdo", "big", "br", "cite", "code", "data", "del", "dfn", "em", "font", "i", "img", "input",  # noqa: E501
      "ins", "kbd", "label", "mark", "q", "s", "samp", "small", "span", "strong", "sub", "sup", "time", "tt", "u", "var",
      "wbr")
 )  # fmt: skip
@@ -196,7 +196,9 @@ class _Page(HTMLParser):
                 last = self.lines.pop()
                 self.lines.append(Line(last.number, last.text + " ", last.kind, last.level))
             elif said:
-                self.lines.append(Line(number + offset, said + (" " if part[-1:].isspace() else ""), self.kind, self.level))
+                self.lines.append(
+                    Line(number + offset, said + (" " if part[-1:].isspace() else ""), self.kind, self.level)
+                )
 
     def _gap(self) -> None:
         if self.lines and self.lines[-1].text:
@@ -220,6 +222,7 @@ def html(text: str, data: bytes) -> Iterator[Line]:
 
 
 # ------------------------------------------------------------------------------------------- tables, sources, PDF
+
 
 def table(text: str, data: bytes, mark: str = "") -> Iterator[Line]:
     """Each row is an item: column: cell; column: cell."""

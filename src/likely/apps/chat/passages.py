@@ -16,13 +16,13 @@ from likely.apps.chat.reading import Document
 
 WORDS, LONGEST = 120, 90  # of a passage, about; of a sentence: longer ones are cut
 ABBREVIATIONS = frozenset(
-    ("mr", "mrs", "ms", "dr", "prof", "st", "no", "nos", "vs", "etc", "approx", "tel", "fig", "figs", "sec", "ch", "vol",
+    ("mr", "mrs", "ms", "dr", "prof", "st", "no", "nos", "vs", "etc", "approx", "tel", "fig", "figs", "sec", "ch", "vol",  # noqa: E501
      "ca", "e.g", "i.e", "eg", "ie", "resp", "min", "max", "jan", "feb", "mar", "apr", "jun", "jul", "aug", "sep",
      "sept", "oct", "nov", "dec", "inc", "ltd", "co")
 )  # fmt: skip
 END = re.compile(r"[.!?][\"'”’)\]]*(?=\s+\S)|(?<=[。！？])(?=\S)")
 WORD_BEFORE = re.compile(r"\S+\Z")
-PIECE = re.compile(r"\S+(?:\s+\S+){0,%d}" % (LONGEST - 1))
+PIECE = re.compile(rf"\S+(?:\s+\S+){{0,{LONGEST - 1}}}")
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def _ends(text: str) -> list[int]:
         following = text[match.end() : match.end() + 40].lstrip()[:1]
         word = WORD_BEFORE.search(text, max(match.start() - 12, 0), match.start())
         said = word.group().lower().lstrip("(\"'“‘") if word else ""
-        if following.islower() and not text[match.start() : match.end()] == "":
+        if following.islower() and text[match.start() : match.end()] != "":
             continue
         if match.group().startswith(".") and (said in ABBREVIATIONS or re.fullmatch(r"[a-z](\.[a-z])*", said)):
             continue

@@ -5,7 +5,8 @@
                "text" goes on from line to line, "item" stands by itself (list items, table rows), "heading"
 
 Nothing in a file is executed or followed: no script, no link, no entity of somebody else's. Caps: bytes a file, bytes
-and files in all, depth of folders, characters a line. Hidden files, and links that lead out of the folder, are left out.
+and files in all, depth of folders, characters a line. Hidden files, and links that lead out of the folder, are left
+out.
 """
 
 from __future__ import annotations

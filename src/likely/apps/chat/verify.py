@@ -26,13 +26,12 @@ BOUNDS = frozenset(
 )  # fmt: skip
 CLAUSE = re.compile(r"[,;:()]|\s[-–]\s|\b(?:and|but|or|while|whereas|unless|if)\b", re.IGNORECASE)
 JUDGES = re.compile(
-    r"\W*(?:yes|no|yeah|nope|sure|sorry|i|i'm|as an|based on|according to|the (?:text|passage|document))\b", re.IGNORECASE
+    r"\W*(?:yes|no|yeah|nope|sure|sorry|i|i'm|as an|based on|according to|the (?:text|passage|document))\b",
+    re.IGNORECASE,
 )
 
 
-def reasons(
-    answer: str, sentence: str, passage: str = "", headings: str = "", *, finished: bool = True
-) -> list[str]:
+def reasons(answer: str, sentence: str, passage: str = "", headings: str = "", *, finished: bool = True) -> list[str]:
     """Why `answer` may not stand for `sentence`, which is quoted from `passage` under `headings`."""
     said, source, above = words(answer), words(sentence), words(headings)
     if not any(word.content for word in said):

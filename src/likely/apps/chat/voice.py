@@ -1,10 +1,12 @@
 """What a language model does for answers from documents: it weighs evidence, and it may word what was found.
 
-As a judge of its own knowledge a small model is worth little: told to refuse what a passage does not answer, the packaged
+As a judge of its own knowledge a small model is worth little: told to refuse what a passage does not answer, the
+packaged
 one never refuses. As a scorer it is worth much: by how much a sentence makes the question likelier is a fact about both
 that no wording can talk it out of. So it is asked for numbers first, and for words last, under verification.
 
-What stands in a document is data: it enters the prompt as the text of a message, in which control tokens are not parsed;
+What stands in a document is data: it enters the prompt as the text of a message, in which control tokens are not
+parsed;
 there are no tools it could call; and whatever it makes the model say has to pass the verification.
 """
 

@@ -26,7 +26,7 @@ ADDRESS = re.compile(r"@|//|www\.")
 NUMBERS = {
     word: str(value)
     for value, words in {
-        0: "zero", 1: "", 2: "two twice both", 3: "three thrice", 4: "four", 5: "five", 6: "six", 7: "seven", 8: "eight",
+        0: "zero", 1: "", 2: "two twice both", 3: "three thrice", 4: "four", 5: "five", 6: "six", 7: "seven", 8: "eight",  # noqa: E501
         9: "nine", 10: "ten", 11: "eleven", 12: "twelve", 13: "thirteen", 14: "fourteen fortnight", 15: "fifteen",
         16: "sixteen", 17: "seventeen", 18: "eighteen", 19: "nineteen", 20: "twenty", 30: "thirty", 40: "forty",
         50: "fifty", 60: "sixty", 70: "seventy", 80: "eighty", 90: "ninety", 100: "hundred", 1000: "thousand",
@@ -41,18 +41,23 @@ def _these(text: str) -> frozenset[str]:
 
 
 FUNCTION = _these(
-    """a an the this that these those it its it's there here he she they them their theirs his her hers him we us our ours
+    """a an the this that these those it its it's there here he she they them their theirs his her hers him we us our
+    ours
     you your yours i me my mine one ones who whom whose which what when where why how if whether and or but nor so than
-    then as at by for from in into of off on onto out over to up with within without about after before during until till
+    then as at by for from in into of off on onto out over to up with within without about after before during until
+    till
     between through under above along be am is are was were been being isn't aren't wasn't weren't i'm you're we're
-    they're that's what's who's where's how's there's i've you've we've he's she's i'd you'd i'll you'll we'll do does did
+    they're that's what's who's where's how's there's i've you've we've he's she's i'd you'd i'll you'll we'll do does
+    did
     done doing don't doesn't didn't have has had having haven't hasn't can could cannot can't couldn't may might must
-    mustn't shall should shouldn't will would won't wouldn't need needs needn't ought let let's get gets got getting give
+    mustn't shall should shouldn't will would won't wouldn't need needs needn't ought let let's get gets got getting
+    give
     gives go goes going gone come comes make makes put take takes want wants wish like please thanks thank hi hello hey
     tell say says know show mean means happen happens allow allowed permit permitted possible anyone anybody anything
     someone somebody something any some each every all both much many more most less least few lot also too very just
     only even still already again now ever yes no not never none neither such same other another own else really
-    actually exactly maybe perhaps long far old big often soon am pm etc whatever whenever wherever sort kind thing things
+    actually exactly maybe perhaps long far old big often soon am pm etc whatever whenever wherever sort kind thing
+    things
     way use used using able ask question wonder wondering"""
 )
 NEGATIONS = _these(
@@ -111,7 +116,7 @@ def words(text: str) -> list[Word]:
     for match in WORD.finditer(text):
         raw = match.group()
         between = text[last : match.start()]
-        fresh = fresh or any(mark in between for mark in ".!?:\n•\"“(")
+        fresh = fresh or any(mark in between for mark in '.!?:\n•"“(')
         mixed = any(c.isdigit() for c in raw) and any(c.isalpha() for c in raw)
         name = mixed or (raw[0].isupper() and (not fresh or sum(c.isupper() for c in raw) > 1) and raw != "I")
         name = name or bool(ADDRESS.search(raw))

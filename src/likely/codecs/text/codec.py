@@ -133,7 +133,9 @@ class Text:
             return made
         size = self.size or max(512, min(PAIRS, characters // A_PAIR))
         made = Vocabulary.of_pairs(units, least, size)
-        self.said.append(f"tokens: {len(made):,} strings of bytes; {unit} that hold one of several bytes: {least} or more")
+        self.said.append(
+            f"tokens: {len(made):,} strings of bytes; {unit} that hold one of several bytes: {least} or more"
+        )
         return made
 
     def _encode(self, documents: Sequence[Document]) -> list[Ids]:

@@ -13,6 +13,8 @@ from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
+from likely.errors import Unsupported
+
 
 class Words(Protocol):
     """What a constraint has to know of a tokenizer."""
@@ -60,15 +62,17 @@ class Constraint(Protocol):
 
 
 def choices(texts: Sequence[str]) -> Constraint:
-    """One of these texts."""
-    raise NotImplementedError
+    """One of these texts. Raises Unsupported: not there yet."""
+    raise Unsupported(f"A text cannot be held to {len(texts)} choices yet: compare them by Engine.choose.")
 
 
 def regex(pattern: str) -> Constraint:
-    """A text that the whole of `pattern` matches."""
-    raise NotImplementedError
+    """A text that the whole of `pattern` matches. Raises Unsupported: not there yet."""
+    raise Unsupported(
+        f"A text cannot be held to the pattern {pattern[:40]!r} yet: make several and keep those that match."
+    )
 
 
 def json_schema(schema: dict[str, Any] | str) -> Constraint:
-    """JSON that a schema accepts. Needs llguidance."""
-    raise NotImplementedError
+    """JSON that a schema accepts. Raises Unsupported: not there yet."""
+    raise Unsupported("A text cannot be held to a JSON schema yet: ask for JSON in words, and check what comes.")
