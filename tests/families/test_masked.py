@@ -76,7 +76,7 @@ def test_rows_may_go_different_ways() -> None:
     orders = torch.tensor([[3, 1, 0, 2], [0, 2, 1, 3]])
     path = model.retrace(Batch(x))._replace(trace=orders)
     both = model.score(path).logp
-    alone = [model.score(type(path)(*(part[i : i + 1] for part in path))).logp for i in range(2)]
+    alone = [model.score(type(path)(*(part[i : i + 1] for part in path[:3]))).logp for i in range(2)]
     torch.testing.assert_close(both, torch.cat(alone))
 
 

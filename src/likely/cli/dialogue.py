@@ -54,14 +54,13 @@ class Dialogue:
         while not self.over:
             try:
                 line = _line()
+                if line.strip():
+                    self.take(line)
             except EOFError:
                 print(file=sys.stderr)
                 return
-            except KeyboardInterrupt:
+            except KeyboardInterrupt:  # at the prompt, or just before or after an answer
                 say("\n(Ctrl-D or /quit leaves.)")
-                continue
-            if line.strip():
-                self.take(line)
 
     def take(self, line: str) -> None:
         """One line: a command or a message. An error is said, and the dialogue goes on."""
