@@ -61,26 +61,32 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Wanted:
-    """A question as the index sees it: content `stems`, the `kind` of answer, and what it `names`."""
+    """A question as the index sees it: content `stems` with their weights, the `kind` of answer, what it `names`, and
+    the stem that is to be counted ("how many dogs")."""
 
-    stems: tuple[str, ...]
+    stems: dict[str, float]
     kind: str
     names: frozenset[str]
+    counted: str = ""
 
 
 def wanted(question: str, kind: str) -> Wanted:
     """What a question asks for."""
     found = words(question)
-    stems = tuple(dict.fromkeys(word.stem for word in found if word.content))
+    stems = {word.stem: word.weight for word in found if word.content}
     names = frozenset(word.stem for word in found if word.content and (word.name or word.stem[0].isdigit()))
-    return Wanted(stems, kind, names)
+    counted = ""
+    if kind == "number":
+        many = next((at for at, word in enumerate(found) if word.text in ("many", "number")), 0)
+        counted = next((word.stem for word in found[many + 1 : many + 4] if word.content), "")
+    return Wanted(stems, kind, names, counted)
 
 
 def candidates(index: Index, synonyms: Synonyms, question: Wanted, most: int = PASSAGES) -> list[Evidence]:
     """All sentences of the passages that share a word, or a synonym, with the question."""
     groups = {stem: synonyms.more(stem) for stem in question.stems}
     query = dict.fromkeys((*question.stems, *sorted(set().union(*groups.values()))))
-    weights = {stem: index.rarity(stem) for stem in question.stems}
+    weights = {stem: index.rarity(stem) * weight for stem, weight in question.stems.items()}
     found = []
     for number, _ in index.search(query, most):
         passage, around = index.passages[number], set(index.stems[number])
@@ -90,12 +96,26 @@ def candidates(index: Index, synonyms: Synonyms, question: Wanted, most: int = P
         for sentences in quotations(passage):
             inside = _stems(sentence.text for sentence in sentences)
             text = " ".join(sentence.text for sentence in sentences)
-            fits = question.kind != ANYTHING and holds(text, question.kind)
+            fits = question.kind != ANYTHING and holds(text, question.kind) and counts(text, question, groups)
             lacks = question.kind != ANYTHING and not fits
             signs = (_cover(weights, groups, inside), _cover(weights, groups, inside | above), share, missing,
                      float(fits), float(lacks), 0.0)  # fmt: skip
             found.append(Evidence(passage, sentences, signs))
     return found
+
+
+def counts(text: str, question: Wanted, groups: dict[str, set[str]]) -> bool:
+    """Whether what is to be counted is: a number stands at most three words before it, or two after it."""
+    if not question.counted:
+        return True
+    meant, found = {question.counted, *groups[question.counted]}, words(text)
+    near = [
+        word
+        for at, it in enumerate(found)
+        if it.stem in meant
+        for word in (*found[max(at - 3, 0) : at], *found[at + 1 : at + 3])
+    ]
+    return any(word.number or word.text in ("no", "one", "single", "several") for word in near)
 
 
 def quotations(passage: Passage) -> list[tuple[Sentence, ...]]:

@@ -22,7 +22,7 @@ cancel withdraw revoke
 deliver delivery ship shipping send dispatch parcel package courier
 mail email post letter write
 phone telephone call ring mobile smartphone cellphone
-open opening hours
+open opening opens
 close closed shut closing
 begin start commence
 end finish stop over

@@ -4,6 +4,7 @@
     stem     what two forms of a word have in common: classes, class -> class; firing, fired -> fir. In the spirit of
              Porter 1980, far shorter: it need not be linguistics, only the same for question and document
     number   digits without separators; words up to twelve, tens and common fractions as digits: twelve -> 12
+    common   content that says little: time, look, new
     content  a stem that is no function word and no scaffolding of a question (can, please, want, how, much, ...)
 
 English. In other languages nothing is a function word and the endings are wrong, so that rarity alone has to tell what
@@ -53,12 +54,24 @@ FUNCTION = _these(
     mustn't shall should shouldn't will would won't wouldn't need needs needn't ought let let's get gets got getting
     give
     gives go goes going gone come comes make makes put take takes want wants wish like please thanks thank hi hello hey
-    tell say says know show mean means happen happens allow allowed permit permitted possible anyone anybody anything
+    tell say says know show mean means happen happens allow allowed permitted possible anyone anybody anything
     someone somebody something any some each every all both much many more most less least few lot also too very just
     only even still already again now ever yes no not never none neither such same other another own else really
     actually exactly maybe perhaps long far old big often soon am pm etc whatever whenever wherever sort kind thing
     things
     way use used using able ask question wonder wondering"""
+)
+# Content, but of the kind that everybody uses about everything: it weighs half.
+COMMON = _these(
+    """time people year day thing man woman life world part place case week number point fact hand name start turn look
+    find try leave call work bring begin seem feel become show hear play run move live believe hold happen provide sit
+    stand lose meet include continue set learn change lead understand watch follow stop create speak add spend grow
+    open walk win offer remember love consider appear wait serve expect build stay fall cut reach remain help suggest
+    raise pass require report decide pull keep see think worry care check choose drive arrive bit lot good new first
+    last great little right high different small large next early young important bad best better sure free whole
+    particular certain special extra available following main real full nice normal usual ready enough around today
+    tomorrow together alone away inside outside home house job kind idea problem reason result end side line longest
+    biggest nearest earliest latest cheapest maximum minimum total"""
 )
 NEGATIONS = _these(
     """no not never none nothing nobody neither nor without cannot unless except excluding only forbidden prohibited
@@ -106,6 +119,11 @@ class Word:
     def content(self) -> bool:
         """Whether it says something, rather than holding the sentence together."""
         return self.text not in FUNCTION and (len(self.stem) > 1 or self.stem.isalnum())
+
+    @property
+    def weight(self) -> float:
+        """What it counts beside other content words."""
+        return 0.5 if self.text in COMMON else 1.0
 
 
 def words(text: str) -> list[Word]:
