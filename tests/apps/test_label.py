@@ -127,7 +127,7 @@ def test_a_long_text_is_read_at_both_ends() -> None:
     assert reader.read([ends]).logp[0][0, 0] == pytest.approx(read.logp[0][0, 0], abs=1e-3)
     labeller = Labeller.zero_shot(["a", "b"], ["text"] * 20, model=toy())
     labeller.label([long])
-    assert "1 texts have more than" in labeller.notes[0]
+    assert "Of 1 text only the beginning and the end were read" in labeller.notes[0]
 
 
 def test_what_leaves_no_room_is_said() -> None:

@@ -13,6 +13,7 @@ import polars as pl
 import typer
 
 from likely.apps.label import SENTIMENT, Labeller
+from likely.apps.label.model import check_sure
 from likely.apps.label.task import flat
 from likely.cli.options import Json, Quiet, Seed, say, show_json
 from likely.codecs.table.read import read
@@ -63,6 +64,7 @@ def sentiment(  # noqa: PLR0913  (one argument an option)
     quiet: Quiet = False,
 ) -> None:
     """Positive or negative: likely label sentiment reviews.csv --column text"""
+    _early(out, sure)
     frame, name = _table(data, column)
     made = Labeller.zero_shot(
         SENTIMENT, _lean(unlabelled, frame, name), model=model, shares=_shares(share), listen=_listener(quiet)
@@ -88,6 +90,7 @@ def zero(  # noqa: PLR0913  (one argument an option)
     quiet: Quiet = False,
 ) -> None:
     """Labels of your own, no examples: likely label zero mails.csv --label billing="bills, prices" --label shipping"""
+    _early(out, sure)
     told: dict[str, str] = {}
     for text in labels or []:
         key, _, meaning = text.partition("=")
@@ -145,6 +148,7 @@ def apply(
     quiet: Quiet = False,
 ) -> None:
     """Label texts: likely label apply my.labels texts.csv --sure 0.9"""
+    _early(out, sure)
     frame, name = _table(data, column)
     _label(Labeller.load(labeller, model=model), frame, name, out, sure, each, as_json, quiet)
 
@@ -173,6 +177,13 @@ def check(
 
 
 # ----------------------------------------------------------------------------------------------- reading and writing
+
+
+def _early(out: Path | None, sure: float) -> None:
+    """What can be refused before a model is loaded."""
+    check_sure(sure)
+    if out is not None:
+        writable(out)
 
 
 def _table(data: str, column: str | None, but: str = "") -> tuple[pl.DataFrame, str]:
@@ -225,7 +236,8 @@ def _filled(frame: pl.DataFrame, name: str, quiet: bool) -> pl.DataFrame:
     """The rows that have a text."""
     kept = frame.filter(pl.col(name).cast(pl.String).fill_null("").str.strip_chars() != "")
     if len(kept) < len(frame):
-        say(f"{len(frame) - len(kept)} rows without a text were left out.", quiet)
+        missing = len(frame) - len(kept)
+        say(f"{missing} row{'s' * (missing != 1)} without a text {'were' if missing != 1 else 'was'} left out.", quiet)
     return kept.with_columns(pl.col(name).cast(pl.String))
 
 
@@ -261,8 +273,6 @@ def _label(
     quiet: bool,
 ) -> None:
     """Label a table's texts and write it; a row without a text stays without a label."""
-    if out is not None:
-        writable(out)
     for note in made.notes:
         say(note, quiet)
     texts = ["" if value is None else flat(str(value)) for value in frame[name].to_list()]

@@ -130,7 +130,7 @@ class Labeller:
         learned = learn(made._read([texts[at] for at in rest], listen), y, rng)
         made.head, made.slope, made.offset = learned.head, learned.slope, learned.offset
         p = softmax(learned.slope * learned.unseen + learned.offset)
-        made.about = {"examples": len(texts), "seed": seed, "strength": learned.strength, "unseen": measures(p, y)}
+        made.about = {"examples": len(texts), "seed": seed, "unseen": measures(p, y)}
         made.about["unseen"]["majority"] = float(np.bincount(y).max() / len(y))
         return made
 
@@ -145,8 +145,7 @@ class Labeller:
     def label(self, texts: Sequence[str], *, sure: float = 0.0, listen: Listen | None = None) -> pl.DataFrame:
         """A line a text: `label`, null where its probability is under `sure`; `probability` of the best label; and
         that of each, `p:LABEL`."""
-        if not 0 <= sure < 1:
-            raise OptionError(f"sure={sure}: give a probability from 0 (answer always) to below 1, such as 0.9.")
+        check_sure(sure)
         p = self.probabilities(texts, listen)
         top = p.max(1) if len(p) else np.zeros(0)
         best = [self.labels[k] if top[row] >= sure else None for row, k in enumerate(p.argmax(1))] if len(p) else []
@@ -166,9 +165,10 @@ class Labeller:
         self.notes = []
         if read.cut:
             self.notes.append(
-                f"{read.cut} texts have more than {self.reader.room} tokens: their beginning and their end were read."
+                f"Of {read.cut} text{'s' * (read.cut != 1)} only the beginning and the end were read: more than "
+                f"{self.reader.room} tokens."
             )
-        states = read.last[0]
+        states = np.concatenate([read.last[0], read.mean], 1)
         flattened = states.reshape(len(states), states.shape[1] * states.shape[2])
         return Features(flattened.astype(float), read.logp[0].astype(float))
 
@@ -179,6 +179,7 @@ class Labeller:
         known = self.checkpoint
         card = {
             "app": "label", "version": VERSION, "task": self.task.state(), "slope": self.slope, "about": self.about,
+            "lean": self.head.lean if self.head is not None else 0.0,
             "checkpoint": {"name": known.name, "source": known.source, "print": fingerprint(known)},
         }  # fmt: skip
         tensors = {"offset": torch.from_numpy(self.offset)}
@@ -203,8 +204,16 @@ class Labeller:
             K, slope = len(task.labels), float(card["slope"])
             arrays = {name: tensor.double().numpy() for name, tensor in tensors.items()}
             offset = arrays.pop("offset")
-            head = Head(*(arrays.pop(f"head.{part}") for part in PARTS)) if arrays else None
-            good = offset.shape == (K,) and 0 < slope < 1e6 and not arrays and all(map(_finite, tensors.values()))
+            lean = float(card.get("lean", 0.0))
+            parts = {part: arrays.pop(f"head.{part}") for part in PARTS} if arrays else {}
+            head = Head(**parts, lean=lean) if parts else None
+            good = (
+                offset.shape == (K,)
+                and 0 < slope < 1e6
+                and 0 <= lean < 1e6
+                and not arrays
+                and all(map(_finite, tensors.values()))
+            )
             if not good or (head is not None and not _fits(head, K)) or not isinstance(about.get("examples"), int):
                 raise ValueError("its arrays do not fit together")
         except (KeyError, TypeError, ValueError, AttributeError, OptionError) as error:
@@ -216,7 +225,7 @@ class Labeller:
                 "Say where that one is (--model), or fit again."
             )
         arch = checkpoint.network.arch
-        if head is not None and len(head.middle) != len(layers_of(arch.layers)) * arch.width + K:
+        if head is not None and len(head.middle) != 2 * len(layers_of(arch.layers)) * arch.width + K:
             raise ArtifactError(f"{str(path)!r} is a damaged labeller (its head has the wrong width): fit it again.")
         return cls(task, checkpoint, head, slope, offset, about)
 
@@ -240,6 +249,12 @@ def measures(p: Scores, y: NDArray[np.int64]) -> dict[str, Any]:
             for sure, share, right in levels
         ],
     }  # fmt: skip
+
+
+def check_sure(sure: float) -> None:
+    """Raises OptionError unless it is a probability below 1."""
+    if not 0 <= sure < 1:
+        raise OptionError(f"sure={sure}: give a probability from 0 (answer always) to below 1, such as 0.9.")
 
 
 def fingerprint(checkpoint: Checkpoint) -> str:
@@ -313,7 +328,7 @@ def _shares(task: Task, shares: Mapping[str, float] | None) -> NDArray[np.float6
 
 
 def _blank(K: int) -> Head:
-    return Head(np.zeros(0), np.zeros(0), np.zeros((K, 0)), np.zeros(K))
+    return Head(np.zeros(0), np.zeros(0), np.zeros((K, 0)), np.zeros(K), 0.0)
 
 
 def _finite(tensor: torch.Tensor) -> bool:

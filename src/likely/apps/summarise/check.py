@@ -140,11 +140,9 @@ class Source:
             return True
         if "-" in low:
             return all(part in self.folded or part in self.stems for part in low.split("-"))
-        for ending in _DEMONYMS:
-            base = low.removesuffix(ending)
-            if base != low and len(base) >= 4 and any(base + end in self.folded for end in _COUNTRIES):
-                return True
-        return False
+        bases = {low.removesuffix(ending) for ending in _DEMONYMS if low.endswith(ending)}
+        places = {f"{low}y", *(base + end for base in bases if len(base) >= 4 for end in _COUNTRIES)}
+        return not places.isdisjoint(self.folded)
 
     def _together(self, run: list[str]) -> bool:
         """Whether the words of a name follow each other in the source, at most two others between (initials)."""
@@ -168,9 +166,10 @@ class Source:
             return [Problem("unlike", missing, f"little of it stands in the source (not: {missing})")]
         best = order[0]
         if shares[best] >= ECHO:
-            own, other = denied(sentence), self.denied[best]
-            turned = sorted(((own - other) | (other - own)) & wanted & self.terms[best])
-            if turned:
+            shared = wanted & self.terms[best]
+            own, other = denied(sentence) & shared, self.denied[best] & shared
+            turned = sorted(own ^ other)
+            if turned and not own & other:
                 reason = f"line {self.sentences[best].lines} of the source says of {turned[0]!r} the opposite"
                 return [Problem("negation", turned[0], reason)]
         return []

@@ -10,6 +10,7 @@ from a closed list; what a number counts beyond it (sheep, votes) is not read.
 from __future__ import annotations
 
 import re
+import zlib
 from dataclasses import dataclass
 
 _ONES = (
@@ -119,8 +120,8 @@ def readings(digits: str) -> frozenset[float]:
             found.add(float(plain.replace(thousand, "").replace(point, ".")))
             if thousand == "," and plain.count(",") == 1 and "." not in plain:
                 found.discard(float(plain.replace(",", ".")))  # 1,234 is a thousand where 1,2 would be a fraction
-    if not found:  # 1.2.3, 192.168.0.1: a name of digits; its parts, as one value that nothing else has
-        found.add(float("".join(part.zfill(4) for part in re.split(r"[.,]", plain))[:15]) + 0.5)
+    if not found:  # 1.2.3, 192.168.0.1: a name of digits, which agrees with itself alone
+        found.add(zlib.crc32(plain.encode()) + 0.5)
     return frozenset(found)
 
 

@@ -29,6 +29,7 @@ from likely.apps.summarise.sentence import Sentence, words
 DAMPING, ROUNDS = 0.85, 100
 LEAD = 0.35  # how much of the rank the place has: what stands first says most, in news nearly all
 MOST = 2_000  # sentences compared each with each; a longer text is ranked in stretches
+SAME = 0.9  # cosine from which two sentences say the same
 LEAST = 4  # words; less is a heading or a cry
 
 _STOP = (
@@ -132,6 +133,7 @@ class Ranking:
             taken.append(int(pool[best]))
             free[best] = False
             near = np.maximum(near, matrix @ matrix[best])
+            free &= near < SAME
         return sorted(taken)
 
 

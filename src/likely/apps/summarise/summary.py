@@ -94,10 +94,10 @@ def summarise(
         return Summary(tuple(one.text for one in best), rests, (False,) * len(best), (), extract, short)
     writer = Writer(_engine(model), chunk, listen or (lambda note: None))
     written = writer.summary(source.sentences, sentences)
-    return _checked(written, source, best, doubtful, extract)
+    return checked(written, source, best, doubtful, extract)
 
 
-def _checked(written: Sequence[str], source: Source, best: Sequence[Sentence], doubtful: str, extract: str) -> Summary:
+def checked(written: Sequence[str], source: Source, best: Sequence[Sentence], doubtful: str, extract: str) -> Summary:
     """Written sentences that hold, and quoted ones in the place of those that do not."""
     lines: list[tuple[str, tuple[Sentence, ...], bool]] = []
     flags: list[Flag] = []
