@@ -271,7 +271,7 @@ class Batcher:
     def _verify(self, row: Row, draft: list[int]) -> list[Piece]:
         """Read the last token and the draft at once; draw as if each had come alone, as far as the draft is right."""
         before = self.slots.lengths[0]
-        logits = self.runner.logits(self.runner.read([[row.last, *draft]], self.slots, 0)[0])
+        logits = self.runner.every([row.last, *draft], self.slots, 0)
         pieces: list[Piece] = []
         for at in range(len(draft) + 1):
             pieces.append(self._close(row.take(draw(logits[at : at + 1], [row]), 0)))

@@ -48,21 +48,22 @@ class Runner:
         return self.logits(hidden[torch.arange(len(texts), device=self.device), last])
 
     @torch.inference_mode()
+    def every(self, text: Sequence[int], slots: Slots, row: int) -> Tensor:
+        """Read new tokens of one row: (T, V) logits after each."""
+        return self.logits(self.read([text], slots, row)[0])
+
+    @torch.inference_mode()
     def read(self, texts: Sequence[Sequence[int]], slots: Slots, first: int) -> Tensor:
         """Read T new tokens, or fewer, of each row from `first` on: hidden states (B, T, W), normed.
 
         Rows that `slots` does not have yet are added.
         """
-        B, T = len(texts), max(map(len, texts))
-        rows = range(first, first + B)
-        starts = [slots.lengths[row] if row < len(slots.lengths) else 0 for row in rows]
-        slots.reserve(first + B, max(starts) + T)
-        for _ in range(first + B - len(slots.lengths)):
-            slots.lengths.append(0)
+        counts = [len(text) for text in texts]
+        T = max(counts)
+        starts = slots.room([T] * len(texts), first)  # padding is written too
         ids = torch.tensor([[*text, *[0] * (T - len(text))] for text in texts], device=self.device)
-        hidden = self._hidden(ids, starts, [len(text) for text in texts], Span(slots, first, starts, T))
-        for row, text in zip(rows, texts, strict=True):
-            slots.lengths[row] += len(text)
+        hidden = self._hidden(ids, starts, counts, Span(slots, first, starts, T))
+        slots.add(counts, first)
         return hidden
 
     @torch.inference_mode()

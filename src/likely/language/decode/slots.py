@@ -29,9 +29,9 @@ class Slots:
     def clear(self) -> None:
         """Forget all and give the memory back."""
         self.lengths.clear()
-        self.keys = self.values = self._room(0, 0)
+        self.keys = self.values = self._empty(0, 0)
 
-    def _room(self, rows: int, steps: int) -> Tensor:
+    def _empty(self, rows: int, steps: int) -> Tensor:
         shape = (self.arch.layers, rows, self.arch.groups, steps, self.arch.head)
         return torch.zeros(shape, dtype=self.dtype, device=self.device)  # zeros: a masked step must not be NaN
 
@@ -66,11 +66,24 @@ class Slots:
             return
         keys, values, filled = self.keys, self.values, max(self.lengths, default=0)
         grown = self._grown(rows, steps)
-        self.keys, self.values = self._room(*grown), self._room(*grown)
+        self.keys, self.values = self._empty(*grown), self._empty(*grown)
         if filled:
-            n = len(self.lengths)
+            n = min(len(self.lengths), keys.shape[1])
             self.keys[:, :n, :, :filled] = keys[:, :n, :, :filled]
             self.values[:, :n, :, :filled] = values[:, :n, :, :filled]
+
+    def room(self, counts: Sequence[int], first: int) -> list[int]:
+        """Make room for `counts` new steps of the rows from `first` on, new rows among them; where each begins."""
+        starts = [self.lengths[row] if row < len(self.lengths) else 0 for row in range(first, first + len(counts))]
+        self.reserve(first + len(counts), max(start + count for start, count in zip(starts, counts, strict=True)))
+        return starts
+
+    def add(self, counts: Sequence[int], first: int) -> None:
+        """So many new steps were written to the rows from `first` on."""
+        for row, count in enumerate(counts, first):
+            if row == len(self.lengths):
+                self.lengths.append(0)
+            self.lengths[row] += count
 
     def copy(self, source: int, target: int) -> None:
         """Row `target` becomes as row `source`; a target behind the last row is a new one."""

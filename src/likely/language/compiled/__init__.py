@@ -1,0 +1,5 @@
+"""One pass of a decoder over a few tokens as one call of C: half the time of a token is otherwise spent on the way.
+
+build     the library, compiled on first use, or why not        step      a runner of it
+step.c    the pass       product.h   packed products            team.h    workers
+"""
