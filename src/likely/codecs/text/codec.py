@@ -286,7 +286,7 @@ class Text:
         answer = self._answer()
         for k, row in enumerate(items):
             if len(row) and row[0] == MORE:
-                tokens = int(items.lengths[items.number == items.number[k]].sum())
+                tokens = int((items[items.number == items.number[k]].ids >= FIRST).sum())
                 raise ConditionError(
                     f"A prompt has {tokens:,} tokens; the model sees {self.length:,} in all, and wants room to go on: "
                     f"shorten the prompt by {tokens - self.length + 1:,} tokens or more."

@@ -106,8 +106,8 @@ def take(items: Any, wanted: Wanted) -> Taken:
 
 
 def later(items: Any, wanted: Wanted, form: Form) -> Taken:
-    """Texts that come after the first: of the same kind as `form`. Plain texts begin a conversation: what the first of
-    its roles says. Raises Mismatch."""
+    """Texts that come after the first: of the same kind as `form`. Plain texts begin a conversation: the last role but
+    one says them. Raises Mismatch."""
     taken = take(items, wanted)
     if bool(taken.form.roles) == bool(form.roles):
         unknown = [role for role in taken.form.roles if role not in form.roles]
@@ -116,7 +116,7 @@ def later(items: Any, wanted: Wanted, form: Form) -> Taken:
         return taken
     if taken.form.roles:
         raise Mismatch("The model learned plain texts, turns of a conversation were given.")
-    turns = [tuple((form.roles[0], text) for _, text in document) for document in taken.documents]
+    turns = [tuple((form.roles[-2:][0], text) for _, text in document) for document in taken.documents]
     return replace(taken, documents=turns)
 
 
@@ -239,8 +239,8 @@ def _conversations(items: list[Any], name: str) -> Taken:
         documents.append(tuple(turns))
     if len(roles) > MOST_ROLES or not roles or "" in roles:
         raise DataError(f"{len(roles)} roles were found; from 1 to {MOST_ROLES} different ones with a name are wanted.")
-    first = [role for role in ("system", "user", "assistant") if role in roles]
-    order = (*first, *(role for role in roles if role not in first))
+    last = [role for role in ("user", "assistant") if role in roles]
+    order = (*(role for role in roles if role not in last), *last)  # who asks and who answers come last
     return Taken(documents, Form("conversations", name, order), [f"conversations of {', '.join(order)}"])
 
 

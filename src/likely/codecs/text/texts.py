@@ -88,7 +88,7 @@ def cut(tokens: Ids, length: int) -> list[Ids]:
     if len(tokens) < length:
         return [np.append(tokens, np.int32(EOS))]
     rows, at = [tokens[:length]], length
-    while len(rows[-1]) == length:
+    while rows[-1][-1] != EOS:
         part = tokens[at : at + length - 1]
         at += len(part)
         row = np.concatenate([[MORE], part]).astype(np.int32)

@@ -6,8 +6,8 @@ some tokens is a state of a small machine,
     0 none   1, 2, 3 so many bytes more   4 .. 7 the same after E0, ED, F0, F4, whose second byte is restricted
 
 and a token is allowed where all its bytes are, from the state that the last three tokens lead to: an open character
-has no more than three bytes. So whatever is drawn under this grammar is text but for a last character that the length
-cut short, which is left out.
+has no more than three bytes, and a byte that begins one tells the state whatever was before. So whatever is drawn under
+this grammar is text, but for a last character that the length cut short, which is left out.
 
 Letters: B rows, L steps, V tokens, K states.
 """
@@ -44,6 +44,18 @@ def table() -> NDArray[np.int64]:
     return after
 
 
+def fold(pieces: Sequence[bytes], state: NDArray[np.int64], step: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The states (K, n) behind n pieces, from states before them."""
+    padded = np.zeros((len(pieces), max(map(len, pieces))), np.int64)
+    lengths = np.array([len(piece) for piece in pieces])
+    for row, piece in zip(padded, pieces, strict=True):
+        row[: len(piece)] = np.frombuffer(piece, np.uint8)
+    for place in range(padded.shape[1]):
+        here = lengths > place
+        state[:, here] = step[state[:, here], padded[here, place]]
+    return state
+
+
 class Grammar:
     """Over `FIRST` tokens that stand for no text, `roles` tokens that begin a turn, and the pieces of a vocabulary.
 
@@ -55,21 +67,17 @@ class Grammar:
         after = np.full((STATES + 1, V), WRONG)
         after[0, EOS] = 0
         after[0, FIRST : FIRST + roles] = 0
-        state = np.repeat(np.arange(STATES + 1)[:, None], len(pieces), 1)
-        longest = max(map(len, pieces))
-        padded = np.zeros((len(pieces), longest), np.int64)
-        lengths = np.array([len(piece) for piece in pieces])
-        for row, piece in zip(padded, pieces, strict=True):
-            row[: len(piece)] = np.frombuffer(piece, np.uint8)
-        for place in range(longest):
-            here = lengths > place
-            state[:, here] = step[state[:, here], padded[here, place]]
-        after[:, FIRST + roles :] = state
+        # Each piece from each state; and from its last byte that begins a character, whatever was before.
+        whole = fold(pieces, np.repeat(np.arange(STATES + 1)[:, None], len(pieces), 1), step)
+        ends = [max((k for k, byte in enumerate(piece) if not 0x80 <= byte < 0xC0), default=-1) for piece in pieces]
+        tails = [piece[k:] if k >= 0 else b"" for piece, k in zip(pieces, ends, strict=True)]
+        late = fold(tails, np.zeros((1, len(pieces)), np.int64), step)
+        after[:, FIRST + roles :] = whole
         allowed = after != WRONG
         allowed[:, [PAD, BOS, MORE]] = False
-        allowed[WRONG] = allowed[0]
+        after[:, FIRST + roles :] = np.where(whole == WRONG, late, whole)
         self.after = torch.from_numpy(np.where(after == WRONG, 0, after))
-        self.allowed = torch.from_numpy(allowed.astype(np.float64))
+        self.allowed = torch.from_numpy(allowed[:STATES].astype(np.float64))
 
     def allow(self, j: int, x: Tensor, done: Tensor) -> Tensor:
         """Weights (B, V) of the tokens that may stand at step j, from x (B, L) up to it."""
