@@ -136,7 +136,7 @@ def _sequence(items: list[Any], wanted: Wanted) -> Taken:
         return _records(items, wanted)
     if isinstance(first, Path):
         return _files([Path(item) for item in items], wanted)
-    if isinstance(first, tuple) and len(first) == 2 and all(isinstance(part, str) for part in first):
+    if isinstance(first, tuple) and len(first) == 2 and all(isinstance(part, str | None) for part in first):
         return _pairs(items, ("prompt", "answer"), "tuples")
     if isinstance(first, Sequence) and not isinstance(first, str | bytes):
         return _conversations(items, "")
