@@ -175,7 +175,7 @@ def test_few_examples_and_no_holdout_are_fine() -> None:
         ({"rate": -1.0}, OptionError, "rate"),
         ({"minutes": 0.0}, OptionError, "minutes"),
         ({"holdout": 0.9}, OptionError, "holdout"),
-        ({"modules": ("q_prof",)}, UnknownName, "Did you mean"),
+        ({"modules": ("q_prof",)}, UnknownName, "Known: self_attn.q_proj"),
         ({"ranks": 3}, UnknownName, r"option of tune called 'ranks'. Did you mean 'rank'"),
         ({"length": 8}, DataError, "give a larger length"),
     ],
