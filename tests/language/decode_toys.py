@@ -8,7 +8,7 @@ import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 import likely.language.tokenizer as ours
-from likely.language.checkpoint import Checkpoint
+from likely.language.model import Checkpoint
 from likely.nn.decoder import Architecture, Decoder
 from likely.nn.rope import Rope
 

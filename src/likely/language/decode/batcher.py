@@ -24,14 +24,15 @@ import torch
 from torch import Tensor
 
 from likely.errors import OptionError
-from likely.language.checkpoint import Checkpoint
-from likely.language.decode.constraint import Compiled, Constraint
+from likely.language.decode.constraint import Compiled, Constraint, Listing
+from likely.language.decode.decide import decide
 from likely.language.decode.draft import lookup
 from likely.language.decode.draw import draw
 from likely.language.decode.pieces import Piece, Request
 from likely.language.decode.row import Row
 from likely.language.decode.runner import Runner
 from likely.language.decode.sampling import Sampling
+from likely.language.model import Checkpoint
 
 PART, WASTE, MOST_SAMPLES = 512, 1.25, 1024
 
@@ -238,12 +239,25 @@ class Batcher:
                 rows.append(self._row(item, index))
                 source.append(at)
         self._rows += rows
-        return self._advance(first, logits[source] if len(source) > len(group) else logits)
+        logits = logits[source] if len(source) > len(group) else logits
+        pieces: list[Piece] = []
+        for at in reversed(range(len(rows))):  # texts with choices are decided as a whole, and leave
+            found = self._wish(rows[at].request)
+            if isinstance(found, Listing):
+                pieces += map(self._close, decide(rows[at], found, logits[at], self.runner, self.slots, first + at))
+                self._drop(first + at)
+                logits[at] = logits[-1]
+                logits = logits[:-1]
+        return pieces + (self._advance(first, logits) if len(logits) else [])
 
     def _row(self, item: _Waiting, index: int) -> Row:
-        wish = item.request.sampling.constraint
-        walk = self._compiled[wish].walk() if wish is not None else None
+        found = self._wish(item.request)
+        walk = found.walk() if found is not None and not isinstance(found, Listing) else None
         return Row(item.request, index, item.seed, self.checkpoint.tokenizer, self.ends, self.context, walk)
+
+    def _wish(self, request: Request) -> Compiled | None:
+        wish = request.sampling.constraint
+        return None if wish is None else self._compiled[wish]
 
     # ------------------------------------------------------------------------------------------------ tokens
 
@@ -271,7 +285,7 @@ class Batcher:
     def _verify(self, row: Row, draft: list[int]) -> list[Piece]:
         """Read the last token and the draft at once; draw as if each had come alone, as far as the draft is right."""
         before = self.slots.lengths[0]
-        logits = self.runner.every([row.last, *draft], self.slots, 0)
+        (logits,) = self.runner.every([[row.last, *draft]], self.slots, 0)
         pieces: list[Piece] = []
         for at in range(len(draft) + 1):
             pieces.append(self._close(row.take(draw(logits[at : at + 1], [row]), 0)))

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from likely.errors import OptionError
-from likely.language.checkpoint import Checkpoint
 from likely.language.decode.batcher import Batcher
 from likely.language.decode.kernel import build
 from likely.language.decode.pieces import Completion, Piece, Request
 from likely.language.decode.sampling import Sampling
+from likely.language.model import Checkpoint
 
 Prompt = str | Sequence[int]
 TOKENS, LOGITS = 2048, 256  # read at once; turned into logits at once

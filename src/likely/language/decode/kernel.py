@@ -75,8 +75,9 @@ def _swift(network: Decoder, dense: Decoder, bits: int) -> tuple[Swift | None, s
         return None, f"no: {error}"
     few, many = made.slots(), made.slots()
     ids = [at % network.arch.vocab for at in range(3, 9)]
-    found_logits, exact = made.every(ids, few, 0), Runner(dense).every(ids, many, 0)
-    likeness = float(F.cosine_similarity(found_logits - found_logits.mean(1, True), exact - exact.mean(1, True)).min())
+    both = made.every([ids], few, 0)[0], Runner(dense).every([ids], many, 0)[0]
+    both = both[0] - both[0].mean(1, keepdim=True), both[1] - both[1].mean(1, keepdim=True)
+    likeness = float(F.cosine_similarity(*both).min())
     if not likeness > ALIKE:
         return None, f"no: its results are off (likeness {likeness:.2f})"
     if made.compiled.path == "plain":  # no vector instructions that it knows

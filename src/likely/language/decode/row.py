@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from likely.errors import ConstraintError
 from likely.language.decode.constraint import Walk
 from likely.language.decode.draw import Drawn, Noise
 from likely.language.decode.pieces import Piece, Request
@@ -25,6 +26,7 @@ class Row:
         self.ends, self.end_ids = ends, frozenset(ends.tolist())
         self.most = min(self.sampling.tokens, context - len(self.prompt))
         self.ids: list[int] = []
+        self.stuck = False
         self.endless: Tensor | None = None  # all but the ends, where those are not wanted
 
     @property
@@ -45,8 +47,8 @@ class Row:
         mask[self.ends] = self.walk.whole and self.sampling.ends
         return mask
 
-    def take(self, drawn: Drawn, at: int) -> Piece:
-        """The token `at` of those drawn is the next one of this text."""
+    def take(self, drawn: Drawn, at: int, *, over: bool = False) -> Piece:
+        """The token `at` of those drawn is the next one of this text; `over`: and the last."""
         token = drawn.tokens[at]
         self.ids.append(token)
         reason = said = ""
@@ -54,17 +56,27 @@ class Row:
             reason = "end"
         else:
             said = self.text.feed(token)
-            if self.walk is not None:
-                self.walk.advance(token)
-            if self.text.stopped or (self.walk is not None and self.walk.over):
+            over = over or self._walked(token)
+            if self.text.stopped or over:
                 reason = "stop"
-            elif len(self.ids) >= self.most:
+            elif self.stuck or len(self.ids) >= self.most:
                 reason = "length"
         if reason:
             said += self.text.flush()
             if self.text.stopped:
                 reason = "stop"
         return Piece(self.request, self.index, token, said, drawn.logprobs[at], drawn.tops[at], reason)
+
+    def _walked(self, token: int) -> bool:
+        """Whether the constraint is met and allows nothing more."""
+        if self.walk is None:
+            return False
+        try:
+            self.walk.advance(token)
+            return self.walk.over
+        except ConstraintError:  # it gave up on the way: the text is cut here, as by a limit
+            self.stuck = True
+            return False
 
     def cancel(self) -> Piece:
         """The piece that says that the text was given up."""

@@ -48,9 +48,10 @@ class Runner:
         return self.logits(hidden[torch.arange(len(texts), device=self.device), last])
 
     @torch.inference_mode()
-    def every(self, text: Sequence[int], slots: Slots, row: int) -> Tensor:
-        """Read new tokens of one row: (T, V) logits after each."""
-        return self.logits(self.read([text], slots, row)[0])
+    def every(self, texts: Sequence[Sequence[int]], slots: Slots, first: int) -> list[Tensor]:
+        """Read new tokens of each row from `first` on: of each row (T, V) logits after each of its tokens."""
+        hidden = self.read(texts, slots, first)
+        return [self.logits(row[: len(text)]) for row, text in zip(hidden, texts, strict=True)]
 
     @torch.inference_mode()
     def read(self, texts: Sequence[Sequence[int]], slots: Slots, first: int) -> Tensor:

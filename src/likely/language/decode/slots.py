@@ -94,6 +94,16 @@ class Slots:
         self.values[:, target, :, :length] = self.values[:, source, :, :length]
         self.lengths[target] = length
 
+    def branch(self, row: int, count: int, more: int) -> Slots:
+        """Room of its own with `count` copies of a row, and for `more` steps of each."""
+        length = self.lengths[row]
+        made = Slots(self.arch, self.dtype, self.device)
+        made.reserve(count, length + more)
+        made.lengths = [length] * count
+        made.keys[:, :count, :, :length] = self.keys[:, row : row + 1, :, :length]
+        made.values[:, :count, :, :length] = self.values[:, row : row + 1, :, :length]
+        return made
+
     def drop(self, row: int) -> None:
         """Forget a row; the last one takes its place."""
         last = len(self.lengths) - 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from likely.language.compiled.step import Pass
@@ -32,11 +33,12 @@ class Swift(Runner):
             return super().begin(texts, slots, first)
         return self._run(texts, slots, first)
 
-    def every(self, text: Sequence[int], slots: Slots, row: int) -> Tensor:
-        """Read new tokens of one row: (T, V) logits after each."""
-        if len(text) > FEW:
-            return super().every(text, slots, row)
-        return self._run([text], slots, row, list(range(len(text))))
+    def every(self, texts: Sequence[Sequence[int]], slots: Slots, first: int) -> list[Tensor]:
+        """Read new tokens of each row from `first` on: of each row (T, V) logits after each of its tokens."""
+        counts = [len(text) for text in texts]
+        if sum(counts) > FEW:
+            return super().every(texts, slots, first)
+        return list(torch.split(self._run(texts, slots, first, list(range(sum(counts)))), counts))
 
     def step(self, tokens: Sequence[int], slots: Slots) -> Tensor:
         """One more token for each of the first rows: (B, V) logits of the next."""

@@ -1,4 +1,4 @@
-"""What a text must be: the contract of constraints, and those that come with us.
+"""What a constraint can do.
 
 A *constraint* is a wish as a user writes it: choices, a regular expression, a JSON schema. For a tokenizer it is
 *compiled* once; each text then takes a *walk* through what was compiled: before every token the walk says which tokens
@@ -8,19 +8,16 @@ under a constraint matches it by construction unless the limit of length cuts it
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
-
-from likely.errors import Unsupported
 
 
 class Words(Protocol):
     """What a constraint has to know of a tokenizer."""
 
-    @property
-    def size(self) -> int: ...
+    size: int  # ids are below it
+
     def encode(self, text: str) -> list[int]: ...
     def bytes(self, id: int) -> bytes: ...  # b"" for control tokens
 
@@ -56,23 +53,7 @@ class Compiled(Protocol):
 
 @runtime_checkable
 class Constraint(Protocol):
-    """A wish. Hashable, so that it is compiled once for all texts under it."""
+    """A wish. Hashable, so that it is compiled once for all texts under it. Raises ConstraintError where no text of
+    the tokenizer can meet it."""
 
     def compile(self, words: Words) -> Compiled: ...
-
-
-def choices(texts: Sequence[str]) -> Constraint:
-    """One of these texts. Raises Unsupported: not there yet."""
-    raise Unsupported(f"A text cannot be held to {len(texts)} choices yet: compare them by Engine.choose.")
-
-
-def regex(pattern: str) -> Constraint:
-    """A text that the whole of `pattern` matches. Raises Unsupported: not there yet."""
-    raise Unsupported(
-        f"A text cannot be held to the pattern {pattern[:40]!r} yet: make several and keep those that match."
-    )
-
-
-def json_schema(schema: dict[str, Any] | str) -> Constraint:
-    """JSON that a schema accepts. Raises Unsupported: not there yet."""
-    raise Unsupported("A text cannot be held to a JSON schema yet: ask for JSON in words, and check what comes.")
