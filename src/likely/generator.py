@@ -335,6 +335,8 @@ class Generator:
         Without arguments: the control rows that `fit` set aside, or the report that the file holds. A `holdout` of your
         own must be rows the model never saw; privacy is measured only where the rows learned from are at hand.
         """
+        if isinstance(self.codec.space, Tokens):
+            raise Unsupported("There is no report card for texts yet: surprise(texts) says how likely unseen ones are.")
         if holdout is None and train is None and self.evidence is None:
             if self.card.get("report"):
                 return Report.from_dict(self.card["report"])
@@ -342,8 +344,6 @@ class Generator:
                 "This file holds no report and no data. Give rows the model never saw: report(holdout), or "
                 "likely report MODEL --holdout new.csv; or call report() before save()."
             )
-        if isinstance(self.codec.space, Tokens):
-            raise Unsupported("There is no report card for texts yet: surprise(texts) says how likely unseen ones are.")
         own = self.evidence
         learned = self.codec.read(train) if train is not None else own.train if own else None
         fresh = self.codec.read(holdout) if holdout is not None else own.control if own else None

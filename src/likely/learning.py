@@ -132,17 +132,20 @@ def _device(name: str | None) -> torch.device:
 
 def infer(data: Any) -> str:
     """The name of the codec that such data ask for: a folder or image files, arrays of three axes or more, PIL images
-    are images; all else is a table. Windows of a series cannot be told from images: codec="series" says so.
+    are images; a .txt file and a list of strings are texts; all else is a table. Windows of a series cannot be told from
+    images, nor records of texts from a table: codec="series" and codec="text" say so.
 
     Raises DataError for a folder that is not there."""
     if isinstance(data, str | Path):
         path = Path(data)
         if not path.suffix and not path.exists():
             raise DataError(f"There is no file or folder {str(path)!r}: check the name, and where you are.")
+        if path.name.lower().removesuffix(".gz").endswith(".txt"):
+            return "text"
         return "image" if path.is_dir() or path.suffix.lower() in PICTURES else "table"
     first = data[0] if isinstance(data, list | tuple) and data else data
     if isinstance(first, str | Path) and not isinstance(data, str | Path):
-        return "image" if Path(first).suffix.lower() in PICTURES else "table"
+        return "image" if Path(first).suffix.lower() in PICTURES else "text"
     axes = getattr(first, "ndim", 0) + (1 if isinstance(data, list) else 0)
     if hasattr(first, "getexif") or (isinstance(axes, int) and axes >= 3 and not hasattr(first, "columns")):
         return "image"

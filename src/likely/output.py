@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from likely.codecs.table.write import Writer
-from likely.core import Cells
+from likely.core import Cells, Tokens
 from likely.errors import OptionError, StorageError
 from likely.generator import Generator
 from likely.registry import require
@@ -22,13 +23,18 @@ from likely.train.checkpoint import write_atomic
 
 def many(gen: Generator) -> str:
     """What its items are called."""
-    return {"image": "images", "series": "windows"}.get(gen.card["codec"]["name"], "rows")
+    return {"image": "images", "series": "windows", "text": "texts"}.get(gen.card["codec"]["name"], "rows")
 
 
 @contextmanager
 def made(gen: Generator, path: Path | None, as_json: bool = False) -> Iterator[Callable[[Any], None]]:
     """A function that takes what `gen.stream` gives, piece after piece: rows of a table; images as PNGs in a folder, as
-    one contact sheet (.png) or one array (.npy); windows of a series as a table or an array (.npy)."""
+    one contact sheet (.png) or one array (.npy); windows of a series as a table or an array (.npy); texts as .txt, an
+    empty line between two, or as .jsonl."""
+    if isinstance(gen.codec.space, Tokens):
+        with _texts(gen, path, as_json) as write:
+            yield write
+        return
     if isinstance(gen.codec.space, Cells) or gen.card["codec"]["name"] == "table":
         with writer(path, as_json) as write:
             yield write
@@ -57,6 +63,39 @@ def made(gen: Generator, path: Path | None, as_json: bool = False) -> Iterator[C
         raise OptionError(
             f"Images are written as {path.stem}.png (a sheet), {path.stem}.npy, or into a folder {path.stem}"
         )
+
+
+@contextmanager
+def _texts(gen: Generator, path: Path | None, as_json: bool) -> Iterator[Callable[[Any], None]]:
+    """Texts on standard output as they are made, or in a file when all are."""
+    if path is not None and path.suffix.lower() not in (".txt", ".jsonl"):
+        raise OptionError(f"Texts are written as {path.stem}.txt or {path.stem}.jsonl")
+    records = as_json or (path is not None and path.suffix.lower() == ".jsonl")
+    lines: list[str] = []
+
+    def write(part: Any) -> None:
+        for item in gen.codec.give(part):
+            record = item if isinstance(item, dict) else {"messages" if isinstance(item, list) else "text": item}
+            if records:
+                line = json.dumps(record, ensure_ascii=False)
+            else:
+                line = item if isinstance(item, str) else "\n".join(f"{role}: {text}" for role, text in _turns(item))
+            if path is None:
+                sys.stdout.write(line + ("\n" if records or "\n" not in line else "\n\n"))
+            lines.append(line)
+
+    yield write
+    if path is not None:
+        write_atomic(path, (("\n" if records else "\n\n").join(lines) + "\n").encode())
+
+
+def _turns(item: Any) -> list[tuple[str, str]]:
+    """A pair or a conversation, turn by turn."""
+    if isinstance(item, dict):
+        return list(item.items())
+    if isinstance(item, tuple):
+        return [("prompt", item[0]), ("answer", item[1])]
+    return [(turn["role"], turn["content"]) for turn in item]
 
 
 def _folder(pictures: Any, path: Path) -> None:
@@ -106,6 +145,8 @@ def scores(gen: Generator, data: Any, flag: float | None = None) -> pl.DataFrame
     """One line a row of `data`: its surprise in nats, what each column adds, the column that adds most, and with
     `flag` (a share in (0, 1)) whether it is among the strangest."""
     each = gen.surprise(data, each=True)
+    if isinstance(each, list):
+        return _scores_of_texts(each, flag)
     table = pl.DataFrame(each)
     total = table.sum_horizontal().alias("surprise")
     most = pl.Series("strangest", [table.columns[i] for i in np.argmax(table.to_numpy(), 1)])
@@ -115,6 +156,20 @@ def scores(gen: Generator, data: Any, flag: float | None = None) -> pl.DataFrame
         edge = np.sort(total.to_numpy())[-count]
         columns.append((total >= edge).alias("flag"))
     return pl.DataFrame([*columns, *(table[name].alias(f"surprise:{name}") for name in table.columns)])
+
+
+def _scores_of_texts(each: list[list[tuple[str, float]]], flag: float | None) -> pl.DataFrame:
+    """One line a text: its surprise in nats, how many tokens it has, nats a token, the strangest token."""
+    total = np.array([sum(nats for _, nats in tokens) for tokens in each])
+    count = np.array([len(tokens) for tokens in each])
+    most = [max(tokens, key=lambda one: one[1])[0] for tokens in each]
+    table = pl.DataFrame(
+        {"row": np.arange(len(each)), "surprise": total, "strangest": most, "tokens": count, "a_token": total / count}
+    )
+    if flag is None:
+        return table
+    edge = np.sort(table["a_token"].to_numpy())[-max(1, round(flag * len(table)))]
+    return table.with_columns((table["a_token"] >= edge).alias("flag"))
 
 
 def share(text: str) -> float:

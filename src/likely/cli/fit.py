@@ -9,6 +9,7 @@ import typer
 
 import likely
 from likely.cli.options import Json, Quiet, Seed, Table, pairs, say, show_json
+from likely.errors import Unsupported
 
 
 def fit(  # noqa: PLR0913  (one argument an option)
@@ -20,7 +21,7 @@ def fit(  # noqa: PLR0913  (one argument an option)
         str | None, typer.Option(help="trees, masked, vae, flow, ... (likely list); chosen otherwise.")
     ] = None,
     codec: Annotated[
-        str | None, typer.Option(help="table, image or series; a folder is images, a file a table otherwise.")
+        str | None, typer.Option(help="table, image, series or text; a folder is images, a file a table otherwise.")
     ] = None,
     column: Annotated[
         list[str] | None, typer.Option(help="What a column is: --column zip=category (also drop).")
@@ -49,14 +50,17 @@ def fit(  # noqa: PLR0913  (one argument an option)
     for line in [*map(str, gen.codec.describe()), "", *gen.codec.promises(), *gen.notes]:
         say(line, quiet or as_json)
     if with_report and gen.evidence and len(gen.evidence.control):
-        with likely.learning.listening(not quiet) as listen:
-            report = gen.report(listen=listen)
-        say("\n" + report.answer, quiet or as_json)
+        try:
+            with likely.learning.listening(not quiet) as listen:
+                report = gen.report(listen=listen)
+            say("\n" + report.answer, quiet or as_json)
+        except Unsupported as error:  # texts have none yet
+            say(f"\n{error}", quiet or as_json)
     gen.save(path)
     if as_json:
         show_json(
             {"model": str(path), "choice": gen.card["choice"], "rows": gen.card["rows"], "report": gen.card["report"]}
         )
     else:
-        more = "more.png" if likely.output.many(gen) == "images" else "more.csv"
+        more = {"images": "more.png", "texts": "more.txt"}.get(likely.output.many(gen), "more.csv")
         say(f"\nSaved {path}. Next: likely sample {path} -n 1000 -o {more}   or   likely report {path}", quiet)
