@@ -238,6 +238,10 @@ def tune(
         )  # fmt: skip
         tell(Progress("judging the end", 0.0))
         after = perplexity(learner, packed.batch, left, training, mesh)
+    except Exception:
+        if tuning.method == "lora":  # another try must not find half an adapter
+            lora.remove(network)
+        raise
     finally:
         network.recompute = False
         learner.to(home).eval()
