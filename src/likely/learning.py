@@ -132,7 +132,7 @@ def _device(name: str | None) -> torch.device:
 
 def infer(data: Any) -> str:
     """The name of the codec that such data ask for: a folder or image files, arrays of three axes or more, PIL images
-    are images; a .txt file and a list of strings are texts; all else is a table. Windows of a series cannot be told from
+    are images; a .txt file or a list of strings is text; all else is a table. Windows of a series cannot be told from
     images, nor records of texts from a table: codec="series" and codec="text" say so.
 
     Raises DataError for a folder that is not there."""
