@@ -2,6 +2,7 @@
 
 import random
 import struct
+from dataclasses import replace
 from itertools import pairwise
 
 import gguf
@@ -347,6 +348,29 @@ def test_a_file_that_is_not_there(tmp_path):
     for path in (tmp_path, tmp_path / "none.gguf"):
         with pytest.raises(ArtifactError, match="Cannot read"):
             ours.read(path)
+
+
+ODD = [-1, 0, 10**30, 1e999, float("nan"), 2**31 - 1, 0.5, "x", "", [], ["a"], [[1]], True, False, None,
+       np.zeros(3, np.int32), np.zeros(0, np.float32)]  # fmt: skip
+MORE = ("llama.rope.scaling.type", "llama.rope.scaling.factor", "llama.attention.sliding_window", "llama.expert_count",
+        "llama.rope.scale_linear", "tokenizer.ggml.add_bos_token", "tokenizer.ggml.add_space_prefix",
+        "tokenizer.ggml.eot_token_id", "llama.attention.value_length", "llama.rope.dimension_count")  # fmt: skip
+
+
+def test_odd_values_of_every_key_end_in_our_errors(tmp_path, whole, monkeypatch):
+    (tmp_path / "x.gguf").write_bytes(whole)
+    file, loads = ours.read(tmp_path / "x.gguf"), 0
+    yarn = {"llama.rope.scaling.type": "yarn", "llama.rope.scaling.factor": 2.0}
+    for key in (*file.metadata, *MORE):
+        for odd in ODD:
+            metadata = {**file.metadata, **(yarn if "scaling" in key else {}), key: odd}
+            monkeypatch.setattr(ours.model, "read", lambda path, metadata=metadata: replace(file, metadata=metadata))
+            try:
+                ours.load(tmp_path / "x.gguf")
+                loads += 1
+            except LikelyError:
+                pass
+    assert 50 < loads < 300
 
 
 def test_damaged_files_end_in_our_errors(tmp_path, whole):

@@ -79,9 +79,9 @@ def _rope(file: File, fields: Fields, head: int) -> Rope:
     theta = _short(fields.real("rope.freq_base", 10_000.0, low=1.0))
     context = fields.whole("context_length")
     trained = fields.whole("rope.scaling.original_context_length", context)
-    old = fields.get("rope.scale_linear")  # older files
+    old = fields.real("rope.scale_linear", 1.0, high=1e6)  # older files
     known = {"none": "none", "linear": "linear", "yarn": "yarn"}
-    kind = fields.word("rope.scaling.type", known, "none" if old in (None, 1.0) else "linear")
+    kind = fields.word("rope.scaling.type", known, "none" if old == 1.0 else "linear")
     factor = 1.0 if kind == "none" else _short(fields.real("rope.scaling.factor", old, high=1e6))
     if FREQUENCIES in file.tensors:
         if kind != "none":

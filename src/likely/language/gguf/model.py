@@ -40,13 +40,14 @@ def load(path: str | Path, *, dtype: torch.dtype = torch.float32, name: str | No
     ends = {id for key in ENDS for id in fields.ids(key)}
     if template is not None:
         ends |= {id for token in TURNS if token in template.source and (id := spoken.specials.get(token)) is not None}
+    called = file.metadata.get("general.name")
     bos = next(iter(fields.ids("bos_token_id")), None)
     sentencepiece = fields.get("model") == "llama"
     begins = fields.flag("add_bos_token", sentencepiece or fields.get("pre") in ("llama-bpe", "tekken"))
     return Checkpoint(
         network, spoken, template, frozenset(id for id in ends if id < network.arch.vocab),
         bos if bos is not None and bos < network.arch.vocab else None, begins,
-        name or str(file.metadata.get("general.name") or file.path.stem), str(path),
+        name or (called if isinstance(called, str) and called else file.path.stem), str(path),
     )  # fmt: skip
 
 
