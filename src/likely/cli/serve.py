@@ -44,6 +44,7 @@ def main(  # noqa: PLR0913  (one argument an option)
     body: Annotated[int, typer.Option(help="Bytes of a request.")] = Limits.body,
     seconds: Annotated[float, typer.Option(help="Seconds a request may take.")] = Limits.seconds,
     grace: Annotated[float, typer.Option(help="Seconds that requests may go on after Ctrl-C.")] = Limits.grace,
+    verbose: Annotated[bool, typer.Option("--verbose", help="A line a request on standard error.")] = False,
     quiet: Quiet = False,
 ) -> None:  # fmt: skip
     """Serve models at http://127.0.0.1:8000: likely serve smollm2 patients.likely"""
@@ -55,6 +56,8 @@ def main(  # noqa: PLR0913  (one argument an option)
     access = Access.of(own, hosts=name or [], origins=origin or [])
     shelf = Shelf(models, running=Running(kernel, rows, int(memory * 2**30)), limits=limits)
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="likely: %(message)s")
+    if verbose:
+        logging.getLogger("likely.server").setLevel(logging.INFO)
 
     def loaded() -> None:
         talks = next((model.name for model in shelf.models.values() if isinstance(model, Language)), None)

@@ -97,8 +97,13 @@ class App:
         finally:
             service.gate.leave(client)
             service.metrics.count("requests_total", route=exchange.route, status=str(exchange.status))
+            seconds = time.monotonic() - exchange.began
             if exchange.path not in ALWAYS:
-                service.metrics.took("request_seconds", time.monotonic() - exchange.began, route=exchange.route)
+                service.metrics.took("request_seconds", seconds, route=exchange.route)
+                log.info(
+                    "%s %s %s %r %d %.3f s", exchange.id, exchange.client, exchange.method[:20], exchange.path[:100],
+                    exchange.status, seconds,
+                )  # fmt: skip
 
     async def _serve(self, exchange: Exchange) -> None:
         route = "/v1/models/NAME" if exchange.path.startswith("/v1/models/") else exchange.path

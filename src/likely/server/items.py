@@ -60,7 +60,9 @@ def tell(gen: Generator, items: Any) -> list[Any]:
         items = gen.codec.give(items)
     if isinstance(items, pl.DataFrame):
         return [{name: plain(value) for name, value in row.items()} for row in items.iter_rows(named=True)]
-    if hasattr(items, "columns"):  # a table of another library: the codec reads what it gave
+    if hasattr(items, "column_names"):  # pyarrow's
+        return tell(gen, pl.from_arrow(items))
+    if hasattr(items, "columns"):  # pandas'
         return tell(gen, pl.DataFrame({name: list(items[name]) for name in items.columns}))
     if isinstance(items, Mapping):
         return tell(gen, pl.DataFrame(dict(items)))

@@ -17,7 +17,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from likely.errors import OptionError
@@ -99,8 +99,10 @@ class Server:
         server = self._server()
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
-                self._loop.add_signal_handler(number, self._asked)
+                with suppress(NotImplementedError):  # Windows: Ctrl-C then ends all at once
+                    self._loop.add_signal_handler(number, self._asked)
         serving = asyncio.create_task(server.serve([made]))
+        serving.add_done_callback(lambda _: self._asked())
         try:
             await self._load()
             await self._stop.wait()
