@@ -4,6 +4,7 @@ texts are those that the engine gives for the same seed."""
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -297,6 +298,26 @@ def test_json(client: openai.OpenAI, kind: str) -> None:
     format: dict[str, Any] = {"type": kind}
     if kind == "json_schema":
         format["json_schema"] = {"name": "answer", "schema": SCHEMA, "strict": True}
-    wish = asked({}, messages=SAY, response_format=format, max_tokens=200, temperature=0.1)
-    error = refused(client.chat.completions.create, openai.BadRequestError, "", **wish)
-    assert "JSON schema" in error.message
+    wish = asked({}, messages=SAY, response_format=format, max_tokens=60, logit_bias={"92": 20})
+    for stream in (False, True):
+        made = client.chat.completions.create(**wish, stream=stream)
+        if stream:
+            parts = [chunk.choices[0] for chunk in made]
+            text, reason = "".join(part.delta.content or "" for part in parts), parts[-1].finish_reason
+        else:
+            text, reason = made.choices[0].message.content or "", made.choices[0].finish_reason
+        assert text.lstrip().startswith("{")
+        if reason == "stop":
+            assert isinstance(json.loads(text), dict)
+            assert kind == "json_object" or isinstance(json.loads(text)["a"], bool)
+        elif kind == "json_schema":
+            assert len(text.strip()) < 60  # spaces are all that can make it long
+
+
+@pytest.mark.parametrize(
+    "schema", [{"type": "objekt"}, {"type": 3}, {"$ref": "#/nowhere"}, {"pattern": "(", "type": "string"}]
+)
+def test_schemas_that_are_none(client: openai.OpenAI, schema: dict[str, Any]) -> None:
+    format = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+    wish = asked({}, messages=SAY, response_format=format, max_tokens=5)
+    refused(client.chat.completions.create, openai.BadRequestError, "", **wish)
