@@ -4,12 +4,15 @@
     titled     the same for the sentence with its headings and the name of its file
     passage    the same for the whole passage
     missing    1 where the question names something (a name, a number, a code such as E5) that the passage lacks
-    fits       1 where the sentence holds the kind of answer that is asked for (see `asked`)
-    lacks      1 where it does not
+    fits       1 where a kind of answer is asked for (see `asked`) and the sentence holds one
     lift       with a model only: nats a token by which the sentence makes the question likelier than nothing does
+    left       with a model only: nats a content word of the question that the sentence leaves unexplained
 
-        lift(q, s) = (log p(q | s) - log p(q | "")) / tokens of q                  (Ponte and Croft 1998; as a zero-shot
-                                                                    ranker: Sachan et al. 2022, arXiv:2204.07496)
+        lift(q, s) = mean over tokens t of q          log p(t | s, q before t) - log p(t | q before t)
+        left(q, s) = mean over content words w of q  -log p(w | s, q before w)
+
+(Query likelihood: Ponte and Croft 1998; as a zero-shot ranker: Sachan et al. 2022, arXiv:2204.07496.) A sentence that
+lacks the kind of answer that is asked for is no candidate, whatever it shares.
 
 A sentence that begins with a pronoun is taken together with the one before it: alone it says little, to the index, to
 the gate and to the reader.
@@ -31,7 +34,8 @@ LEANING = frozenset(
     ("it", "they", "them", "he", "she", "this", "that", "these", "those", "its", "their", "such", "then", "otherwise",
      "after")
 )  # fmt: skip
-SIGNS = ("cover", "titled", "passage", "missing", "fits", "lacks", "lift")
+SIGNS = ("cover", "titled", "passage", "missing", "fits", "lift", "left")
+LOOSE = frozenset((ANYTHING, "place"))  # kinds that a sentence may answer without showing it
 
 
 @dataclass(frozen=True)
@@ -54,9 +58,9 @@ class Evidence:
         """Where the quotation begins."""
         return self.sentences[0].line
 
-    def lifted(self, lift: float) -> Evidence:
+    def told(self, lift: float, left: float) -> Evidence:
         """The same, with what a model says."""
-        return replace(self, signs=(*self.signs[:-1], lift))
+        return replace(self, signs=(*self.signs[:-2], lift, left))
 
 
 @dataclass(frozen=True)
@@ -91,15 +95,16 @@ def candidates(index: Index, synonyms: Synonyms, question: Wanted, most: int = P
     for number, _ in index.search(query, most):
         passage, around = index.passages[number], set(index.stems[number])
         above = _stems((*passage.headings, passage.document.rpartition(".")[0]))
-        missing = float(bool(question.names - around))
+        missing = float(any(name not in around and not groups[name] & around for name in question.names))
         share = _cover(weights, groups, around | above)
         for sentences in quotations(passage):
             inside = _stems(sentence.text for sentence in sentences)
             text = " ".join(sentence.text for sentence in sentences)
             fits = question.kind != ANYTHING and holds(text, question.kind) and counts(text, question, groups)
-            lacks = question.kind != ANYTHING and not fits
-            signs = (_cover(weights, groups, inside), _cover(weights, groups, inside | above), share, missing,
-                     float(fits), float(lacks), 0.0)  # fmt: skip
+            if not fits and question.kind not in LOOSE:
+                continue
+            cover, titled = _cover(weights, groups, inside), _cover(weights, groups, inside | above)
+            signs = (cover, titled, share, missing, float(fits), 0.0, 0.0)
             found.append(Evidence(passage, sentences, signs))
     return found
 

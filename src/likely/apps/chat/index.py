@@ -43,8 +43,9 @@ class Index:
         return self._engine.search(list(dict.fromkeys(query)), most)
 
     def rarity(self, stem: str) -> float:
-        """What a stem tells, in nats: -log of the share of passages that hold it, never 0; most where none does."""
-        return math.log(1 + (len(self.passages) + 0.5) / (self.holding[stem] + 0.5))
+        """What a stem tells, in nats: -log of the share of passages that hold it, about. One that none holds tells no
+        more than one that a single passage holds: it may be but another word for something that is there."""
+        return math.log(1 + (len(self.passages) + 0.5) / (max(self.holding[stem], 1) + 0.5))
 
 
 def _stems(passage: Passage) -> list[str]:

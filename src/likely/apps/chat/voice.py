@@ -14,8 +14,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
+from torch import Tensor
+
 from likely.apps.chat.evidence import Evidence
 from likely.apps.chat.verify import reasons
+from likely.apps.chat.words import words
 from likely.language.checkpoint import Checkpoint
 from likely.language.decode import Engine, Sampling
 
@@ -32,14 +36,34 @@ class Voice:
         self.engine = model if isinstance(model, Engine) else Engine(model)
 
     def lift(self, question: str, found: Sequence[Evidence]) -> list[Evidence]:
-        """The same evidence with the lift of each: nats a token of the question, see `evidence`."""
+        """The same evidence with what the model says of each: `lift` and `left`, see `evidence`."""
         if not found:
             return []
-        asked = question[:1].upper() + question[1:]
+        question = question[:1].upper() + question[1:]
+        asked = self.engine.checkpoint.tokenizer.encode(question)
         prompts = [self._message(ASK.format(text=text)) for text in (NOTHING, *map(_shown, found))]
-        tokens = max(len(self.engine.checkpoint.tokenizer.encode(asked)), 1)
-        likelihood = (self.engine.choose(prompts, [asked])[:, 0] / tokens).tolist()
-        return [evidence.lifted(value - likelihood[0]) for evidence, value in zip(found, likelihood[1:], strict=True)]
+        scores = [row[-len(asked) :] for row in self.engine.score([[*prompt, *asked] for prompt in prompts])]
+        inside = self._content(question, asked)
+        return [
+            evidence.told(float((row - scores[0]).mean()), float(-row[inside].sum()) / max(_count(question), 1))
+            for evidence, row in zip(found, scores[1:], strict=True)
+        ]
+
+    def _content(self, question: str, ids: Sequence[int]) -> Tensor:
+        """(T,) true = a token of a content word."""
+        ends = torch.tensor([len(self.engine.checkpoint.tokenizer.bytes(id)) for id in ids]).cumsum(0).tolist()
+        starts = [0, *ends[:-1]]
+        spans = [
+            (len(question[: word.start].encode()), len(question[: word.end].encode()))
+            for word in words(question)
+            if word.content
+        ]
+        return torch.tensor(
+            [
+                any(start < last and first < end for first, last in spans)
+                for start, end in zip(starts, ends, strict=True)
+            ]
+        )
 
     def word(self, question: str, evidence: Evidence) -> str:
         """The answer in the model's own words; "" where no draft says what the sentence says and nothing else."""
@@ -62,3 +86,8 @@ class Voice:
 def _shown(evidence: Evidence) -> str:
     title = evidence.passage.title[:200]
     return (f"{title}: " if title else "") + evidence.quote[:LONGEST]
+
+
+def _count(question: str) -> int:
+    """Content words of a question."""
+    return sum(word.content for word in words(question))
