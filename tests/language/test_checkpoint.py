@@ -9,7 +9,7 @@ import transformers
 
 from likely.errors import ArtifactError, DataError, Mismatch, Unsupported
 from likely.language import checkpoint as module
-from likely.language import packaged
+from likely.language import huggingface, packaged
 from likely.language.checkpoint import Checkpoint, load
 from likely.language.model import MARK
 from likely.language.template import Template
@@ -107,6 +107,20 @@ def test_what_ends_and_begins_is_read_from_all_files(tmp_path):
     (path / "generation_config.json").write_text("[]")
     with pytest.raises(ArtifactError, match="no object"):
         load(path)
+
+
+def test_transformers_reads_the_words_that_are_saved(tmp_path):
+    ours = toy(ends=frozenset({0, 5}), template=Template(CHAT, {"pad_token": "<|end|>"}))
+    huggingface.save(ours, tmp_path / "m")
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "m")
+    text, talk = "the naïve fox 😀 <think> 12\n", [{"role": "user", "content": "hello <think>"}]
+    assert theirs(text, add_special_tokens=False)["input_ids"] == ours.tokenizer.encode(text)
+    said = theirs.apply_chat_template(talk, add_generation_prompt=True, tokenize=False)
+    assert theirs(said, add_special_tokens=False)["input_ids"] == ours.chat(talk)
+    assert (theirs.eos_token_id, theirs.bos_token_id, theirs.pad_token_id) == (0, 1, 0)
+    assert transformers.GenerationConfig.from_pretrained(tmp_path / "m").eos_token_id == [0, 5]
+    again = load(tmp_path / "m")
+    assert (again.ends, again.bos, again.template.source) == (ours.ends, 1, CHAT)
 
 
 def test_what_is_no_model_is_told_what_is(tmp_path):
