@@ -14,8 +14,8 @@ Letters: B items, T steps, W width, K layers.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import ClassVar, cast
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -24,8 +24,11 @@ from torch import Tensor, nn
 from likely.core import Batch, Space, Tokens, Training
 from likely.errors import OptionError
 from likely.families.autoregressive import Autoregressive
+from likely.families.scale import scale
 from likely.nn.condition import Condition, required
 from likely.nn.decoder import drop
+
+WIDTHS = (64, 128, 256, 384, 512, 768)
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,15 @@ class Lstm(Autoregressive):
         for layer in self.layers:
             with torch.no_grad():  # what was seen is kept at first (Jozefowicz et al. 2015)
                 cast(Tensor, layer.bias_ih_l0)[W : 2 * W] = 1.0
+
+    @classmethod
+    def sized(cls, config: Any, space: Tokens, tokens: int, items: int, minutes: float | None) -> Any:
+        """The largest width of `WIDTHS` that data and time allow, where it is left open."""
+        allowed = scale(tokens, items, minutes)
+        fits = [w for w in WIDTHS if 8 * w * w * config.depth <= allowed.parameters] or WIDTHS[:1]
+        width = config.width or fits[-1]
+        steps = config.steps or allowed.steps(8 * width * width * config.depth + space.vocab * width)
+        return replace(config, width=width, batch=config.batch or allowed.batch, steps=steps)
 
     def plan(self) -> Training:
         """Small steps of the weights: the same ones act at every step of the text."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -23,11 +23,13 @@ from torch import Tensor, nn
 from likely.core import Batch, Space, Tokens, Training
 from likely.errors import Mismatch, OptionError
 from likely.families.autoregressive import Autoregressive
+from likely.families.scale import scale
 from likely.nn.condition import Condition, required
 from likely.nn.decoder import Architecture, Cache, Decoder
 from likely.nn.rope import Rope
 
 STYLES = ("llama", "gpt2")
+SIZES = ((64, 2), (128, 3), (192, 4), (256, 6), (384, 6), (512, 8))  # width and depth
 HEAD = 32  # numbers a head, where nobody says how many heads there are
 BYTES = 256 * 2**20  # of keys and values while drawing
 
@@ -88,6 +90,15 @@ class Transformer(Autoregressive):
         self.condition = Condition(given, config.prefix * arch.width) if given is not None else None
         if decoder is None:
             self.bias = nn.Parameter(torch.zeros(space.vocab))
+
+    @classmethod
+    def sized(cls, config: Any, space: Tokens, tokens: int, items: int, minutes: float | None) -> Any:
+        """The largest shape of `SIZES` that data and time allow, where width and depth are left open."""
+        allowed = scale(tokens, items, minutes)
+        fits = [(w, d) for w, d in SIZES if 12 * w * w * d <= allowed.parameters] or SIZES[:1]
+        width, depth = config.width or fits[-1][0], config.depth or fits[-1][1]
+        steps = config.steps or allowed.steps(12 * width * width * depth + space.vocab * width)
+        return replace(config, width=width, depth=depth, batch=config.batch or allowed.batch, steps=steps)
 
     def plan(self) -> Training:
         """The rate falls with the width, as the steps do that a wide network can bear."""
