@@ -5,7 +5,7 @@
    Weights are unsigned bytes or nibbles, activations signed bytes with a scale a group of inputs, so that a sum over a
    group is exact in int32 and one instruction multiplies and adds 64 pairs:
 
-     int8   q = w / s_n + 128    tiles of 16 outputs x 64 inputs, 1024 bytes: [k/4][n][k%4]
+     int8   q = w / s_n + 128    tiles of 16 outputs x 32 inputs, 512 bytes: [k/4][n][k%4]
      int4   w = s_g q + z_g      tiles of 16 outputs x 32 inputs, 256 bytes: low nibbles inputs 0-15, high ones 16-31,
                                  then 16 scales and 16 zeros in half precision: 320 bytes
 
@@ -35,11 +35,13 @@ typedef struct {
     int32_t n, k, bits;  /* outputs and inputs padded to whole tiles; 8 or 4 */
 } Matrix;
 
+#define GROUP 32 /* activations that share a scale: one outlier spoils no more than these */
+
 typedef struct {
     int8_t *q;    /* [M][k] */
-    float *scale; /* [M][k / group] */
-    int32_t *sum; /* [M][k / group] */
-    int32_t k, group;
+    float *scale; /* [M][k / GROUP] */
+    int32_t *sum; /* [M][k / GROUP] */
+    int32_t k;
 } Quantised;
 
 /* Of each path: a Word of 64 weights, a Sum of 16 outputs, and
@@ -170,16 +172,16 @@ static inline v16 halves(const uint8_t *at) { /* 16 numbers in half precision */
 
 static inline __attribute__((always_inline)) void tile8(const Matrix *a, const Quantised *x, int first, const int M,
                                                         int tile, v16 *y) {
-    const int blocks = a->k / 64;
-    const uint8_t *w = a->w + (size_t)tile * blocks * 1024;
+    const int blocks = a->k / 32;
+    const uint8_t *w = a->w + (size_t)tile * blocks * 512;
     UNROLL for (int m = 0; m < M; m++) y[m] = (v16){0};
-    for (int b = 0; b < blocks; b++, w += 1024) {
+    for (int b = 0; b < blocks; b++, w += 512) {
         Sum s[MOST];
         UNROLL for (int m = 0; m < M; m++) s[m] = start8(x->sum[(first + m) * blocks + b]);
-        UNROLL for (int j = 0; j < 16; j++) {
+        UNROLL for (int j = 0; j < 8; j++) {
             const Word v = word(w + 64 * j);
             UNROLL for (int m = 0; m < M; m++)
-                s[m] = add8(s[m], v, four(x->q + (size_t)(first + m) * x->k + b * 64 + 4 * j));
+                s[m] = add8(s[m], v, four(x->q + (size_t)(first + m) * x->k + b * 32 + 4 * j));
         }
         UNROLL for (int m = 0; m < M; m++) y[m] += to_float(s[m]) * x->scale[(first + m) * blocks + b];
     }

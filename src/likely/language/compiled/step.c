@@ -108,10 +108,10 @@ static void rms(const float *x, const float *weight, int size, float eps, float 
 
 /* Row m of q: x in signed bytes, a scale a group; what is behind `size` is zero. */
 static void quantise(const float *x, int size, Quantised *q, int m) {
-    const int groups = q->k / q->group;
+    const int groups = q->k / GROUP;
     for (int g = 0; g < groups; g++) {
         v16 top = {0};
-        const int begin = g * q->group, end = begin + q->group;
+        const int begin = g * GROUP, end = begin + GROUP;
         for (int i = begin; i < end && i < size; i += TILE) top = largest(magnitude(load(x + i)), top);
         const float most = peak(top), inverse = most > 0 ? 127.0f / most : 0;
         i16v sum = {0};
@@ -227,7 +227,7 @@ static void times(State *s, Team *team, const Matrix *a, float *y, int stride) {
 }
 
 static void prepare(State *s, const Matrix *a, const float *x, int size, int stride) {
-    s->x.k = a->k, s->x.group = a->bits == 8 ? 64 : 32;
+    s->x.k = a->k;
     for (int t = 0; t < s->rows; t++) quantise(x + (size_t)t * stride, size, &s->x, t);
 }
 

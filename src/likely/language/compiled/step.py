@@ -23,7 +23,7 @@ from likely.language.quantize import to_int4, to_int8
 from likely.nn.decoder import Decoder
 from likely.nn.rope import angles
 
-TILE, BYTES, NIBBLES = 16, 64, 32  # outputs of a tile; inputs of a tile of int8, of int4
+TILE, GROUP = 16, 32  # outputs and inputs of a tile
 KINDS = {torch.float32: 0, torch.bfloat16: 1}
 
 
@@ -88,8 +88,8 @@ def _matrices(network: Decoder) -> list[Tensor]:
 def _size(matrix: Tensor, bits: int) -> int:
     """Bytes of the tiles of a matrix."""
     N, K = matrix.shape
-    N, K = N + -N % TILE, K + -K % (BYTES if bits == 8 else NIBBLES)
-    return N * K if bits == 8 else N * K // (TILE * NIBBLES) * 320
+    N, K = N + -N % TILE, K + -K % GROUP
+    return N * K if bits == 8 else N * K // (TILE * GROUP) * 320
 
 
 def _layers(network: Decoder) -> list[nn.Module]:
@@ -121,16 +121,16 @@ def tiles8(weight: Tensor) -> tuple[Tensor, Tensor]:
     """(N, K) -> tiles of unsigned bytes, and scales (N) float32, both padded to whole tiles: see product.h."""
     q, scale = to_int8(weight)
     N, K = q.shape
-    q = F.pad(q, (0, -K % BYTES, 0, -N % TILE))
-    tiles = q.view(-1, TILE, q.shape[1] // BYTES, BYTES // 4, 4).permute(0, 2, 3, 1, 4)
+    q = F.pad(q, (0, -K % GROUP, 0, -N % TILE))
+    tiles = q.view(-1, TILE, q.shape[1] // GROUP, GROUP // 4, 4).permute(0, 2, 3, 1, 4)
     return (tiles.to(torch.int16) + 128).to(torch.uint8).contiguous(), F.pad(scale, (0, -N % TILE))
 
 
 def tiles4(weight: Tensor) -> Tensor:
     """(N, K) -> tiles of nibbles with scales and zeros (N / 16, K / 32, 320) uint8, padded to whole tiles."""
     N, K = weight.shape
-    q, scale, zero = to_int4(F.pad(weight, (0, -K % NIBBLES, 0, -N % TILE)))
-    q = q.view(-1, TILE, q.shape[1] // NIBBLES, 2, 4, 4)  # tile, output, block, half, four inputs, input
+    q, scale, zero = to_int4(F.pad(weight, (0, -K % GROUP, 0, -N % TILE)))
+    q = q.view(-1, TILE, q.shape[1] // GROUP, 2, 4, 4)  # tile, output, block, half, four inputs, input
     nibbles = (q[:, :, :, 0] | q[:, :, :, 1] << 4).permute(0, 2, 3, 1, 4).flatten(2)
     both = [part.view(-1, TILE, part.shape[1]).transpose(1, 2).contiguous().view(torch.uint8) for part in (scale, zero)]
     return torch.cat((nibbles, *both), -1)
@@ -203,8 +203,7 @@ class Pass:
         else:
             tiles, scale = tiles4(weight), None
         added = None if bias is None else self._floats(F.pad(bias.detach(), (0, -N % TILE)))
-        step = BYTES if bits == 8 else NIBBLES
-        return _Matrix(self.arena.keep(tiles), scale, added, N + -N % TILE, K + -K % step, bits)
+        return _Matrix(self.arena.keep(tiles), scale, added, N + -N % TILE, K + -K % GROUP, bits)
 
     def _floats(self, tensor: Tensor) -> int:
         return self._keep(tensor.detach().float())

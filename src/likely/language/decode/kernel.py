@@ -74,10 +74,10 @@ def _swift(network: Decoder, dense: Decoder, bits: int) -> tuple[Swift | None, s
     except (MemoryError, OSError) as error:
         return None, f"no: {error}"
     few, many = made.slots(), made.slots()
-    ids = [at % network.arch.vocab for at in range(3, 9)]
+    ids = [at * 7919 % network.arch.vocab for at in range(1, 9)]  # spread: control tokens, the first ones, are odd
     both = made.every([ids], few, 0)[0], Runner(dense).every([ids], many, 0)[0]
     both = both[0] - both[0].mean(1, keepdim=True), both[1] - both[1].mean(1, keepdim=True)
-    likeness = float(F.cosine_similarity(*both).min())
+    likeness = float(F.cosine_similarity(*both).mean())
     if not likeness > ALIKE:
         return None, f"no: its results are off (likeness {likeness:.2f})"
     if made.compiled.path == "plain":  # no vector instructions that it knows
