@@ -131,6 +131,9 @@ class Adapted(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """(..., in) -> (..., out)."""
+        kind = input.device.type
+        if torch.is_autocast_enabled(kind):  # once for both products
+            input = input.to(torch.get_autocast_dtype(kind))
         y = F.linear(input, self.weight, self.bias)
         if self.merged or not self.active:
             return y
