@@ -17,6 +17,7 @@ expected pieces, from the expected file), at least 80% of the unanswerable refus
 from __future__ import annotations
 
 import argparse
+import itertools
 import re
 import time
 from collections.abc import Sequence
@@ -45,8 +46,8 @@ UNAIDED = (
     "Text: {text}\n\nQuestion: {question}"
 )
 UNKNOWING = re.compile(
-    r"\b(?:not know|don't know|cannot|can't|unable|unclear|no information|not (?:mention|specif|provid|stat|answer|say|contain)"
-    r"|does(?: not|n't) (?:mention|specify|provide|state|answer|say|contain))", re.IGNORECASE
+    r"\b(?:not know|don't know|cannot|can't|unable|unclear|no information"
+    r"|not (?:mention|specif|provid|stat|answer|say|contain)|does(?: not|n't) (?:mention|specify|provide|state|answer|say|contain))", re.IGNORECASE
 )  # fmt: skip
 COLUMNS = ["corpus", "system", "answerable", "right", "wrong", "over-refused", "unanswerable", "refused", "answered",
            "foreign", "worded", "cpu_s"]  # fmt: skip
@@ -109,7 +110,9 @@ def judged(questions: Sequence[Question], weights: np.ndarray, bias: float) -> l
     for case, table, right in questions:
         sure = 1 / (1 + np.exp(-bias - table @ weights))
         best = int(sure.argmax()) if len(sure) else -1
-        found.append((case.answer is not None, float(sure[best]) if len(sure) else 0.0, bool(len(sure) and right[best])))
+        found.append(
+            (case.answer is not None, float(sure[best]) if len(sure) else 0.0, bool(len(sure) and right[best]))
+        )
     return found
 
 
@@ -117,7 +120,7 @@ def threshold(found: Sequence[tuple[bool, float, bool]]) -> tuple[float, float, 
     """Where the smaller share is largest, halfway to the next lower score: (least, right share, refused share)."""
     scores = sorted({sure for _, sure, _ in found} | {0.0, 1.0})
     best = (-1.0, 0.0, 0.0, 0.0)
-    for low, least in zip(scores, scores[1:], strict=False):
+    for low, least in itertools.pairwise(scores):
         right = float(np.mean([sure >= least and ok for has, sure, ok in found if has]))
         refused = float(np.mean([sure < least for has, sure, _ in found if not has]))
         best = max(best, (min(right, refused), right + refused, (low + least) / 2, right))
@@ -131,9 +134,7 @@ def fit(engine: Engine) -> list[dict[str, Any]]:
     rows = []
     for system in STEPS:
         model = engine if system == "model" else None
-        corpora = [
-            signs(Documents.read(HERE / name, model=model), cases(HERE / f"{name}.jsonl")) for name in TUNING
-        ]
+        corpora = [signs(Documents.read(HERE / name, model=model), cases(HERE / f"{name}.jsonl")) for name in TUNING]
         columns = list(range(len(SIGNS))) if model else list(range(len(SIGNS) - 2))
         crossed = []
         for at, corpus in enumerate(corpora):

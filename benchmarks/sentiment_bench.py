@@ -43,6 +43,7 @@ from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
 import results
 from likely.apps.label import Labeller, measures
 from likely.apps.label import model as module
+from likely.apps.label.head import layers_of
 from likely.apps.label.reading import Reader, Reading, opened
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -68,6 +69,10 @@ class Remembered(Reader):
     """A reader that reads each text once, and remembers it on disk."""
 
     spent, read_texts = 0.0, 0
+
+    def __init__(self, checkpoint: Any, beginning: str, endings: Any, layers: Any = ()) -> None:
+        # Hidden states too where only answers are wanted: zero-shot and fitted then read each text once between them.
+        super().__init__(checkpoint, beginning, endings, layers or layers_of(checkpoint.network.arch.layers))
 
     def read(self, texts: Any, lead: str = "", listen: Any = None) -> Reading:
         """As `Reader.read`."""

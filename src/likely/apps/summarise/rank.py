@@ -28,7 +28,7 @@ from likely.apps.summarise.sentence import Sentence, words
 
 DAMPING, ROUNDS = 0.85, 100
 LEAD = 0.35  # how much of the rank the place has: what stands first says most, in news nearly all
-MOST = 2_000  # sentences compared each with each; a longer text is ranked in stretches
+MOST = 500  # sentences compared each with each; a longer text is ranked in stretches
 SAME = 0.9  # cosine from which two sentences say the same
 LEAST = 4  # words; less is a heading or a cry
 
@@ -126,7 +126,7 @@ class Ranking:
         matrix = vectors([self.sentences[at].text for at in pool])
         near = np.zeros(len(pool))
         taken: list[int] = []
-        free = np.ones(len(pool), bool)
+        free = np.array([bool(words(self.sentences[at].text)) for at in pool])
         while free.any() and len(taken) < count:
             gain = np.where(free, weight * self.score[pool] - (1 - weight) * near, -np.inf)
             best = int(gain.argmax())

@@ -25,9 +25,12 @@ _SHORT = (
 )
 TITLES, SHORT = frozenset(_TITLES.split()), frozenset(_SHORT.split())
 NEVER_LAST = ("no", "vs", "e.g", "i.e", "fig", "al")
-_END = re.compile(r"[.!?\u2026]+[\"'\u2019\u201d\u00bb)\]]*(?=\s|$)|[\u3002\uff01\uff1f]+[\u300d\u201d\u2019]*")
-_BREAK = re.compile(r"[^\S\n]*\n[^\S\n]*(?:\n\s*)+")
-_ITEM = re.compile(r"\n(?=[^\S\n]*(?:[-*\u2022]\s|\d{1,3}[.)]\s|#{1,6}\s))")
+# Each begins where a run begins, not inside it: endless dots or spaces cost no more than their number.
+_END = re.compile(
+    r"(?<![.!?\u2026])[.!?\u2026]++[\"'\u2019\u201d\u00bb)\]]*+(?=\s|$)|[\u3002\uff01\uff1f]+[\u300d\u201d\u2019]*"
+)
+_BREAK = re.compile(r"\n[^\S\n]*+\n\s*+")
+_ITEM = re.compile(r"\n(?=[^\S\n]*+(?:[-*\u2022]\s|\d{1,3}[.)]\s|#{1,6}\s))")
 _OPENS = re.compile(r"[\"'\u2018\u201c\u00ab(\[]*")
 WORD = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+(?:['\u2019\u2010-][^\W\d_]+)*", re.UNICODE)
 

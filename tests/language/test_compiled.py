@@ -1,0 +1,200 @@
+"""The compiled pass gives what torch gives, on every path, alone or beside others, by one worker or more."""
+
+from __future__ import annotations
+
+import random
+import stat
+from pathlib import Path
+
+import pytest
+import torch
+
+from likely.language.compiled import build
+from likely.language.compiled.build import library
+from likely.language.compiled.step import Pass, why_not
+from likely.language.decode import Engine, Sampling
+from likely.language.decode.runner import Runner
+from likely.language.decode.swift import Swift
+from likely.nn.decoder import Architecture, Decoder
+from likely.nn.rope import Rope
+from tests.language.decode_toys import checkpoint, network
+
+FOUND, WHY = library()
+needed = pytest.mark.skipif(FOUND is None, reason=f"nothing compiled: {WHY}")
+SHAPES: dict[str, dict[str, object]] = {
+    "llama": dict(width=64, heads=6, groups=2, head=16, hidden=80),
+    "qwen2": dict(width=48, heads=5, groups=1, head=32, hidden=64, bias_qkv=True, tied=False),
+    "qwen3": dict(width=64, heads=2, groups=2, head=64, hidden=96, qk_norm=True, rope=Rope(interleaved=True)),
+    "gemma": dict(width=32, heads=1, groups=1, head=128, hidden=48, activation="gelu_tanh", vocab=300),
+}
+PATHS = {"native": None, "avx2": ("-march=haswell",), "avxvnni": ("-march=alderlake",), "plain": ()}
+
+
+def runs(name: str) -> bool:
+    """Whether this processor has the instructions of a path."""
+    flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    return {"avx2": "avx2" in flags, "avxvnni": "avx_vnni" in flags}.get(name, True)
+
+
+def passed(
+    source: Decoder, bits: int, dtype: torch.dtype = torch.float32, workers: int = 1, path: str = "native"
+) -> Pass:
+    found, why = library(PATHS[path])
+    if found is None or not runs(path):
+        pytest.skip(f"not here: {why}")
+    return Pass(found, source, bits, dtype, workers)
+
+
+def cache(source: Decoder, rows: int, dtype: torch.dtype = torch.float32) -> tuple[torch.Tensor, torch.Tensor]:
+    arch = source.arch
+    shape = (arch.layers, rows, arch.groups, 32, arch.head)
+    return torch.zeros(shape, dtype=dtype), torch.zeros(shape, dtype=dtype)
+
+
+def rounded(source: Decoder, bits: int) -> Decoder:
+    """The network with its matrices as the packed ones mean them."""
+    import copy
+
+    from likely.language.quantize import to_int4, to_int8
+
+    made = copy.deepcopy(source)
+    with torch.no_grad():
+        for name, weight in made.named_parameters():
+            if weight.ndim != 2 or name == "embed.weight":
+                continue
+            if bits == 8 or name == "head.weight":
+                q, scale = to_int8(weight)
+                weight.copy_(q * scale[:, None])
+            else:
+                padded = torch.nn.functional.pad(weight, (0, -weight.shape[1] % 32))
+                q, scale, zero = to_int4(padded)
+                full = scale.float()[..., None] * q.view(len(q), -1, 32) + zero.float()[..., None]
+                weight.copy_(full.view(padded.shape)[:, : weight.shape[1]])
+    return made
+
+
+@needed
+@pytest.mark.parametrize("kind", SHAPES)
+@pytest.mark.parametrize("bits", [8, 4])
+def test_the_pass_is_the_network(kind: str, bits: int) -> None:
+    """Against torch with the same rounded weights, what is left is the rounding of activations: about a percent."""
+    source = network(1, **SHAPES[kind])
+    ids = [random.Random(kind).randrange(source.arch.vocab) for _ in range(20)]
+    exact_network = rounded(source, bits)
+    exact = Runner(exact_network).every([ids], Runner(exact_network).slots(), 0)[0]
+    keys, values = cache(source, 1)
+    found = passed(source, bits).run(ids, [0] * 20, list(range(20)), list(range(20)), keys, values)
+    assert float((found - exact).norm() / exact.norm()) < 0.04
+    assert float(torch.nn.functional.cosine_similarity(found, exact).min()) > 0.99
+
+
+@needed
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("bits", [8, 4])
+def test_all_paths_agree(path: str, bits: int) -> None:
+    source = network(1, **SHAPES["llama"])
+    ids, (keys, values), (more, others) = list(range(40, 52)), cache(source, 1), cache(source, 1)
+    outs = list(range(12))
+    exact = passed(source, bits).run(ids, [0] * 12, outs, outs, keys, values)
+    found = passed(source, bits, path=path).run(ids, [0] * 12, outs, outs, more, others)
+    torch.testing.assert_close(found, exact, atol=5e-3, rtol=5e-3)
+
+
+@needed
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_token_does_not_depend_on_the_others(workers: int, dtype: torch.dtype) -> None:
+    """One by one, all at once, beside other rows, by more workers: the same bits."""
+    source = network(1, **SHAPES["llama"])
+    alone, shared = passed(source, 8, dtype), passed(source, 8, dtype, workers)
+    texts = [[5, 6, 7, 8], [9, 10], [11, 12, 13, 14, 15, 16]]
+    expected = []
+    for text in texts:
+        keys, values = cache(source, 1, dtype)
+        expected += [alone.run([token], [0], [at], [0], keys, values) for at, token in enumerate(text)]
+    keys, values = cache(source, 3, dtype)
+    ids = [token for text in texts for token in text]
+    rows = [row for row, text in enumerate(texts) for _ in text]
+    places = [at for text in texts for at in range(len(text))]
+    found = shared.run(ids, rows, places, list(range(len(ids))), keys, values)
+    assert torch.equal(found, torch.cat(expected))
+
+
+@needed
+def test_an_engine_with_it_batches_without_a_trace() -> None:
+    """Short prompts and all steps go through the pass: a batch changes not one bit of a text."""
+    made = Engine(checkpoint(**SHAPES["llama"]), kernel="int8")
+    assert made.about["compiled"].startswith("yes")
+    assert isinstance(made.runner, Swift)
+    wish = Sampling(seed=2, tokens=30, ends=False)
+    asked = [(1, 2, 3), (4,), (5, 6), (7, 8, 9, 10)]
+    together = made.generate(asked, wish, n=2)
+    assert together == [made.generate([ids], wish, n=2)[0] for ids in asked]
+
+
+@needed
+def test_long_prompts_and_drafts_meet_in_one_cache() -> None:
+    made = Engine(checkpoint(**SHAPES["llama"]), kernel="int8", draft=4)
+    ids = tuple([65, 66, 67, 68] * 10)
+    assert len(ids) > 24  # read by torch, continued by the pass
+    wish = Sampling(temperature=0, tokens=20, ends=False)
+    plain = Engine(checkpoint(**SHAPES["llama"]), kernel="int8", draft=0).generate([ids], wish)
+    assert made.generate([ids], wish)[0][0].ids == plain[0][0].ids
+
+
+@needed
+def test_what_does_not_fit_is_refused() -> None:
+    source = network(1, **SHAPES["llama"])
+    made, (keys, values) = passed(source, 8), cache(source, 1)
+    for ids, rows, places in (([9999], [0], [0]), ([1], [1], [0]), ([1], [0], [32]), ([-1], [0], [0])):
+        with pytest.raises(ValueError, match="do not fit"):
+            made.run(ids, rows, places, [0], keys, values)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (dict(rope=None), "no rotary"), (dict(norm="layer"), "not RMS"), (dict(gated=False), "not gated"),
+        (dict(window=5), "window"), (dict(head=8), "multiples of 16"), (dict(activation="relu"), "relu"),
+        (dict(rope=Rope(scaling="dynamic", trained=8, factor=2.0)), "depend on the length"),
+    ],
+)  # fmt: skip
+def test_networks_that_it_does_not_cover(change: dict[str, object], words: str) -> None:
+    shape = {**SHAPES["llama"], "vocab": 50, "layers": 1, "context": 32, **change}
+    source = Decoder(Architecture(**shape))  # type: ignore[arg-type]
+    assert words in why_not(source)
+    runner_about = Engine(_with(source), kernel="int8").about
+    assert runner_about["compiled"].startswith("no: ")
+
+
+def _with(source: Decoder) -> object:
+    made = checkpoint()
+    made.network = source
+    return made
+
+
+def test_without_a_compiler_torch_does_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "COMPILERS", ("no-such-compiler",))
+    library.cache_clear()
+    try:
+        made = Engine(checkpoint(**SHAPES["llama"]), kernel="int8")
+        assert made.about["compiled"] == "no: no C compiler found (no-such-compiler)"
+        ((found,),) = made.generate([(1, 2)], Sampling(seed=0, tokens=4, ends=False))
+        assert len(found.ids) == 4
+    finally:
+        library.cache_clear()
+
+
+@needed
+def test_a_compiler_that_fails_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    found, why = library(("-march=no-such-processor",))
+    assert found is None
+    assert "did not compile it" in why
+    folder = tmp_path / ".cache" / "likely"
+    if folder.exists():
+        assert not list(folder.glob("*.so"))
+        folder.chmod(0o777)
+        assert build._folder() != folder  # others could write to it
+        assert not build._folder().stat().st_mode & stat.S_IWOTH
+    library.cache_clear()
