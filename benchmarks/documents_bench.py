@@ -47,7 +47,8 @@ UNAIDED = (
 )
 UNKNOWING = re.compile(
     r"\b(?:not know|don't know|cannot|can't|unable|unclear|no information"
-    r"|not (?:mention|specif|provid|stat|answer|say|contain)|does(?: not|n't) (?:mention|specify|provide|state|answer|say|contain))", re.IGNORECASE
+    r"|not (?:mention|specif|provid|stat|answer|say|contain)"
+    r"|does(?: not|n't) (?:mention|specify|provide|state|answer|say|contain))", re.IGNORECASE
 )  # fmt: skip
 COLUMNS = ["corpus", "system", "answerable", "right", "wrong", "over-refused", "unanswerable", "refused", "answered",
            "foreign", "worded", "cpu_s"]  # fmt: skip

@@ -105,7 +105,8 @@ KINDS = (  # the first whose question fits counts
     _kind(
         "money",
         r"\bhow much (?:is|are|was|were|do|does|did|will|would|money|for|extra|more|to|a|an|the|per)\b"
-        r"|\bhow expensive\b|\b(?:what|how)(?:'s)? (?!happens).*\b(?:costs?|prices?|fees?|fare|charges?|rates?|deposit|salary|wage|earn|"
+        r"|\bhow expensive\b"
+        r"|\b(?:what|how)(?:'s)? (?!happens).*\b(?:costs?|prices?|fees?|fare|charges?|rates?|deposit|salary|wage|earn|"
         r"owe|pay)\b|\bwhat(?:'s| is) the (?:\w+ )?fine\b|^\s*(?:price|cost|fee)s?\b|^(?:and )?how much\W*$",
         NUMBER + r"|\b(?:free|nothing)\b", MONEY,
     ),
