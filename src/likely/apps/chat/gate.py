@@ -38,5 +38,5 @@ class Gate:
         return 1 / (1 + math.exp(-self.bias - sum(w * x for w, x in zip(self.weights, signs, strict=True))))
 
 
-WORDS = Gate((3.0, 2.0, 2.0, -1.0, 1.0, -2.0, 0.0), -5.0, 0.3)
-MODEL = Gate((2.0, 1.0, 1.0, -1.0, 1.0, -2.0, 2.0), -6.0, 0.3)
+WORDS = Gate((3.560, 3.003, 1.195, -0.163, 0.298, 0.000, 0.000), -5.846, 0.127)
+MODEL = Gate((3.507, 2.137, 0.471, -0.024, 0.158, 0.913, -0.279), -4.018, 0.201)
