@@ -11,7 +11,7 @@ print(documents.ask("How long can I keep a book?"))
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from likely.apps.chat import gate
@@ -118,7 +118,7 @@ class Documents:
         found = self._weigh(whole)
         if not found or not self.gate.opens(found[0]):
             return Answer(self._refusal(whole, found), None, True, tuple(found), False, whole)
-        top = found[0]
+        top = _together(found, self.gate.least / 2)
         worded = self.voice.word(whole, top) if self.voice else ""
         passage = top.passage
         citation = Citation(passage.document, top.line, top.quote, passage.headings, passage.unit)
@@ -153,6 +153,19 @@ class Documents:
         """Some of what the documents are about, by their headings."""
         topics = list(dict.fromkeys(passage.headings[-1] for passage in self.passages if passage.headings))
         return f": {', '.join(topics[:6])}{' and more' if len(topics) > 6 else ''}" if topics else ""
+
+
+def _together(found: Sequence[Evidence], least: float) -> Evidence:
+    """The surest evidence; with the second, where that has some ground and stands right before or after it: what a
+    sentence leaves open ("not into the household rubbish"), its neighbour often tells ("shops take it back")."""
+    top = found[0]
+    if len(found) > 1 and found[1].passage is top.passage and found[1].sure >= least:
+        lines = top.passage.sentences
+        first, last = (lines.index(top.sentences[at]) for at in (0, -1))
+        low, high = (lines.index(found[1].sentences[at]) for at in (0, -1))
+        if low == last + 1 or high == first - 1:
+            return replace(top, sentences=lines[min(first, low) : max(last, high) + 1])
+    return top
 
 
 def _cited(evidence: Evidence) -> Citation:

@@ -1,10 +1,13 @@
 """Whether an answer says nothing but what its source says: reasons against it, none = it may be shown.
 
 Every number and name of the answer must stand in the quoted sentence or its headings, every other content word at
-least in its passage. That alone would pass "open on Saturday until 21:00" where 21:00 belongs to Friday, so three more:
+least in its passage. That alone would pass "open on Saturday until 21:00" where 21:00 belongs to Friday, or "bring a
+card" where an identity card is asked for, so four more:
 
-    numbers    all numbers of the sentence or none, in its order; the words around each come from its own clause, from
-               before the first number, or from the headings; "at most", "up to", "from" before a number are kept
+    numbers    all numbers of the sentence, in its order; the words around each come from its own clause, from before
+               the first number, or from the headings; "at most", "up to", "from" before a number are kept
+    kept       all names of the sentence; and what stands right before a content word that is kept: no card without its
+               "identity"
     denial     no, not, never, only, except, unless ... are as many in the answer as in the sentence
     form       it ends, is no longer than the sentence by more than a few words, and judges nothing (Yes, No, I think)
 
@@ -14,6 +17,7 @@ trust. The order of words is not checked: "A before B" and "B before A" are the 
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable
 
@@ -47,6 +51,7 @@ def reasons(answer: str, sentence: str, passage: str = "", headings: str = "", *
         found.append("it denies more or less than the sentence")
     near = {word.stem for word in (*source, *above)}
     found += _foreign(said, near, near | {word.stem for word in words(passage)})
+    found += _lost(said, _clauses(sentence, source))
     return found + _company(_clauses(answer, said), _clauses(sentence, source), {word.stem for word in above})
 
 
@@ -74,14 +79,30 @@ def _foreign(said: list[Word], near: set[str], far: set[str]) -> list[str]:
 Clauses = list[list[Word]]
 
 
+def _lost(said: list[Word], source: Clauses) -> list[str]:
+    """What the sentence says and the answer leaves out, though it changes what is said."""
+    have = {word.stem for word in said}
+    found = [
+        f"the name {word.text!r} is left out"
+        for clause in source
+        for word in clause
+        if word.name and word.stem not in have
+    ]
+    for clause in source:
+        for before, word in itertools.pairwise(clause):
+            if before.content and word.content and word.stem in have and before.stem not in have:
+                found.append(f"{before.text!r} before {word.text!r} is left out")
+    return found
+
+
 def _company(said: Clauses, source: Clauses, above: set[str]) -> list[str]:
     """What is wrong with the numbers of the answer, beyond that they stand in the sentence."""
     mine = [(word, clause) for clause in said for word in clause if word.number]
     theirs = [(word, clause) for clause in source for word in clause if word.number]
-    if not mine:
-        return []
     if [word.stem for word, _ in mine] != [word.stem for word, _ in theirs]:
         return ["its numbers are not those of the sentence, in that order"]
+    if not mine:
+        return []
     first = theirs[0][0].start
     shared = above | {word.stem for clause in source for word in clause if word.end <= first}
     found = []
