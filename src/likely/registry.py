@@ -43,6 +43,7 @@ TABLES: dict[str, dict[str, str]] = {
         "chat": "likely.cli.chat:chat",
         "label": "likely.cli.label:label",
         "summarise": "likely.cli.summarise:summarise",
+        "tune": "likely.cli.tune:tune",
         "serve": "likely.cli.serve:serve",
     },
     "app": {

@@ -20,6 +20,7 @@ from likely.apps.chat.examination import Marked, cases, examine, summary
 from likely.cli.dialogue import Asking, Dialogue, Talking, as_line, spoken
 from likely.cli.options import Quiet, say, show_json
 from likely.errors import MissingExtra, OptionError
+from likely.language import adapter, lora
 from likely.language.checkpoint import Checkpoint, load
 from likely.language.packaged import MissingModel
 
@@ -37,6 +38,7 @@ def talk(  # noqa: PLR0913  (one argument an option)
     prompt: Annotated[str | None, typer.Option("-p", "--prompt", help="One message, one answer.")] = None,
     about: Annotated[Path | None, typer.Option(help="Answer from the documents in this folder, cited.")] = None,
     model: Annotated[str, typer.Option(help="A Hugging Face folder, a .gguf file, or smollm2.")] = "",
+    tuned: Annotated[Path | None, typer.Option("--adapter", help="What likely tune learned, a folder.")] = None,
     system: Annotated[str, typer.Option(help="What the model is told before all else.")] = "",
     temperature: Annotated[float, typer.Option(help="0: always the likeliest word.")] = SAMPLING.temperature,
     seed: Annotated[int | None, typer.Option(help="Same seed, same machine, same answers.")] = None,
@@ -57,11 +59,17 @@ def talk(  # noqa: PLR0913  (one argument an option)
         raise OptionError("--system is for conversations; answers from documents have no instructions.")
     live = prompt is None and test is None and sys.stdin is not None and sys.stdin.isatty()
     if about is not None:
+        if tuned is not None:
+            raise OptionError("--adapter is for conversations; answers from documents keep to the model as it is.")
         _about(about, model, prompt, test, live, quote, as_json, quiet)
         return
     text = "" if live else _given(prompt)
     say("Loading the model ...", quiet or not live)
-    conversation = Conversation(load(model or DEFAULT), system=system, sampling=sampling)
+    checkpoint = load(model or DEFAULT)
+    if tuned is not None:
+        adapter.load(checkpoint.network, tuned)
+        lora.merge(checkpoint.network)
+    conversation = Conversation(checkpoint, system=system, sampling=sampling)
     if live:
         Dialogue(Talking(conversation), quiet).run()
         return
