@@ -38,7 +38,12 @@ _SIZES = {"BOOL": 1, "U8": 1, "I8": 1, "I16": 2, "U16": 2, "F16": 2, "BF16": 2, 
 def write(path: str | Path, card: dict[str, Any], tensors: dict[str, Tensor]) -> None:
     """Write card and tensors to `path`, all or nothing. Raises StorageError where the disk refuses."""
     text = _canonical(card)
-    arrays = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(tensors.items())}
+    arrays: dict[str, Tensor] = {}
+    for name, tensor in sorted(tensors.items()):
+        own = tensor.detach().cpu().contiguous()
+        # Names that share memory (one matrix for head and embedding) are arrays of their own in a file.
+        shared = any(own.data_ptr() == other.data_ptr() for other in arrays.values()) and own.numel() > 0
+        arrays[name] = own.clone() if shared else own
     if not arrays:
         arrays = {"nothing": torch.zeros(1, dtype=torch.uint8)}  # a file of no arrays cannot be told from a cut one
     label = {"format": FORMAT, "sha256": _digest(text, arrays), "card": json.loads(text)}

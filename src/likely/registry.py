@@ -43,6 +43,7 @@ TABLES: dict[str, dict[str, str]] = {
         "chat": "likely.cli.chat:chat",
         "label": "likely.cli.label:label",
         "summarise": "likely.cli.summarise:summarise",
+        "translate": "likely.cli.translate:translate",
         "tune": "likely.cli.tune:tune",
         "serve": "likely.cli.serve:serve",
     },
@@ -61,6 +62,8 @@ EXTRAS: dict[str, str] = {
     "llguidance": "schema",
     "uvicorn": "serve",
     "pypdf": "pdf",
+    "polib": "translate",
+    "sacrebleu": "translate",
 }
 
 
