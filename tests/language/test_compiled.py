@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import platform
 import random
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -133,6 +135,12 @@ def test_an_engine_with_it_batches_without_a_trace() -> None:
 
 
 @needed
+def test_it_is_what_auto_means() -> None:
+    made = Engine(checkpoint(**SHAPES["llama"]))
+    assert made.about["kernel"] == "int8" or "plain" in made.about.get("compiled", "plain")
+
+
+@needed
 def test_long_prompts_and_drafts_meet_in_one_cache() -> None:
     made = Engine(checkpoint(**SHAPES["llama"]), kernel="int8", draft=4)
     ids = tuple([65, 66, 67, 68] * 10)
@@ -173,12 +181,18 @@ def _with(source: Decoder) -> object:
     return made
 
 
-def test_without_a_compiler_torch_does_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_compiler_torch_does_it_and_says_so_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(build, "COMPILERS", ("no-such-compiler",))
     library.cache_clear()
     try:
-        made = Engine(checkpoint(**SHAPES["llama"]), kernel="int8")
+        for _ in range(2):
+            made = Engine(checkpoint(**SHAPES["llama"]), kernel="int8")
         assert made.about["compiled"] == "no: no C compiler found (no-such-compiler)"
+        assert [record.getMessage() for record in caplog.records] == [
+            "Decoding without the compiled pass, at about a third of its speed: no C compiler found (no-such-compiler)."
+        ]
         ((found,),) = made.generate([(1, 2)], Sampling(seed=0, tokens=4, ends=False))
         assert len(found.ids) == 4
     finally:
@@ -186,15 +200,49 @@ def test_without_a_compiler_torch_does_it(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @needed
-def test_a_compiler_that_fails_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+def test_a_compiler_that_fails_is_said(cache_home: Path) -> None:
     found, why = library(("-march=no-such-processor",))
     assert found is None
     assert "did not compile it" in why
-    folder = tmp_path / ".cache" / "likely"
-    if folder.exists():
-        assert not list(folder.glob("*.so"))
-        folder.chmod(0o777)
-        assert build._folder() != folder  # others could write to it
-        assert not build._folder().stat().st_mode & stat.S_IWOTH
+    assert not list(cache_home.rglob("*.so"))
+
+
+@pytest.fixture
+def cache_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+    """A cache of its own, nothing compiled yet."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     library.cache_clear()
+    yield tmp_path
+    library.cache_clear()
+
+
+@needed
+@pytest.mark.skipif(platform.system() != "Linux", reason="the cache is elsewhere")
+def test_the_library_is_kept_and_found_again(cache_home: Path) -> None:
+    plain = ("-O0",)  # fast to compile
+    assert library(plain)[0] is not None
+    (kept,) = (path for path in cache_home.rglob("*") if path.is_file())
+    assert kept.parent == cache_home / "likely"
+    made = kept.stat().st_mtime_ns
+    library.cache_clear()
+    assert library(plain)[0] is not None
+    assert kept.stat().st_mtime_ns == made
+
+
+@needed
+@pytest.mark.skipif(platform.system() != "Linux", reason="the cache is elsewhere")
+def test_what_others_could_have_written_is_not_loaded(cache_home: Path) -> None:
+    plain = ("-O0",)
+    assert library(plain)[0] is not None
+    (kept,) = (path for path in cache_home.rglob("*") if path.is_file())
+    kept.write_bytes(b"not a library")
+    kept.chmod(0o666)
+    library.cache_clear()
+    assert library(plain)[0] is not None  # compiled again in its place
+    assert kept.read_bytes()[:4] == b"\x7fELF"
+    for folder in (cache_home / "likely", cache_home):
+        folder.chmod(0o777)
+        assert cache_home not in build._folder().parents
+        assert not build._folder().stat().st_mode & (stat.S_IWOTH | stat.S_IWGRP)
+        folder.chmod(0o700)
+    assert build._folder() == cache_home / "likely"

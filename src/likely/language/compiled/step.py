@@ -81,6 +81,12 @@ def why_not(network: Decoder) -> str:
     return next((reason for reason, true in reasons.items() if true), "")
 
 
+def instructions(library: ctypes.CDLL) -> str:
+    """What a library was compiled for: "avx512vnni", "avxvnni", "avx2", or "plain", which is slow."""
+    library.path.restype = c_char_p
+    return str(library.path().decode())
+
+
 def _matrices(network: Decoder) -> list[Tensor]:
     return [weight for name, weight in network.blocks.named_parameters() if weight.ndim == 2]
 
@@ -142,7 +148,6 @@ class Pass:
     def __init__(self, library: ctypes.CDLL, network: Decoder, bits: int, dtype: torch.dtype, workers: int) -> None:
         arch = network.arch
         self.library, self.arch, self.bits, self.dtype, self.workers = library, arch, bits, dtype, workers
-        library.path.restype = c_char_p
         library.room.restype, library.room.argtypes = c_size_t, (c_void_p, c_int32, c_int32, c_int32)
         library.gather.restype, library.gather.argtypes = c_void_p, (c_int32,)
         library.dismiss.restype, library.dismiss.argtypes = None, (c_void_p,)
@@ -160,7 +165,7 @@ class Pass:
     @property
     def path(self) -> str:
         """The instructions that are used."""
-        return str(self.library.path().decode())
+        return instructions(self.library)
 
     @property
     def size(self) -> int:
