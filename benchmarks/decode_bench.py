@@ -149,7 +149,8 @@ class Llama:
         self.process.stdin.write(json.dumps({"prompts": prompts, "new": new}) + "\n")
         self.process.stdin.flush()
         found = self._line()
-        assert found["texts"] == len(prompts) and found["tokens"] in (new, len(prompts) * new), found
+        assert found["texts"] == len(prompts), found
+        assert found["tokens"] in (new, len(prompts) * new), found
         return float(found["seconds"])
 
 

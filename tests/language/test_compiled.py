@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import random
 import stat
+import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -148,6 +151,27 @@ def test_long_prompts_and_drafts_meet_in_one_cache() -> None:
     wish = Sampling(temperature=0, tokens=20, ends=False)
     plain = Engine(checkpoint(**SHAPES["llama"]), kernel="int8", draft=0).generate([ids], wish)
     assert made.generate([ids], wish)[0][0].ids == plain[0][0].ids
+
+
+@needed
+def test_threads_and_forks_may_share_it() -> None:
+    """Several threads at once, then a child without the workers of its parent: the same bits, and no hang."""
+    source = network(1, **SHAPES["llama"])
+    made = passed(source, 8, workers=2)
+
+    def read(_: int) -> torch.Tensor:
+        keys, values = cache(source, 1)
+        return torch.cat([made.run([token], [0], [at], [0], keys, values) for at, token in enumerate(range(40, 60))])
+
+    expected = read(0)
+    with ThreadPoolExecutor(4) as pool:
+        assert all(torch.equal(found, expected) for found in pool.map(read, range(12)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # newer Pythons warn of threads that a child lacks
+        child = os.fork()
+    if child == 0:
+        os._exit(0 if torch.equal(read(0), expected) else 1)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 @needed

@@ -194,8 +194,17 @@ def test_prompts_that_are_none(ids: tuple[int, ...], words: str) -> None:
 def test_a_string_in_the_place_of_a_list() -> None:
     with pytest.raises(OptionError, match=r"generate\(\[prompt\]\)"):
         engine().generate("hello")
-    with pytest.raises(OptionError, match="n=0"):
-        engine().generate(["hello"], n=0)
+    with pytest.raises(OptionError, match=r"choose\(\[prompt\], \[text, text\]\)"):
+        engine().choose("in the", ["a", "b"])
+    for n in (0, 2.5, True):
+        with pytest.raises(OptionError, match=f"n={n}"):
+            engine().generate(["hello"], n=n)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("prompt", [3, ["a"], [1.5], None])
+def test_prompts_of_no_kind(prompt: object) -> None:
+    with pytest.raises(OptionError, match="a text or a list of token ids, got"):
+        engine().generate([prompt])  # type: ignore[list-item]
 
 
 def test_the_end_token_ends() -> None:
