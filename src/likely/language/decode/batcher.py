@@ -8,8 +8,8 @@
              3. every text under way gets its next token (one that is alone: several, where a draft holds)
 
 Promised: a text depends on its prompt, its sampling and its seed. Its random numbers are its own; its logits are those
-it would have alone up to rounding, since a matrix product of more rows may add in another order. The compiled step
-(see `compiled`) computes each row as if alone, to the last bit.
+it would have alone up to rounding, since a matrix product of more rows may add in another order. With the compiled pass
+(see `swift`) they are those to the last bit, up to 64 texts at a time.
 """
 
 from __future__ import annotations

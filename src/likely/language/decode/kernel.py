@@ -25,6 +25,7 @@ from torch import Tensor
 
 from likely.errors import OptionError, UnknownName
 from likely.language.compiled.build import library
+from likely.language.compiled.many import quick
 from likely.language.compiled.step import Pass, instructions, why_not
 from likely.language.decode.runner import Runner
 from likely.language.decode.swift import Swift
@@ -76,7 +77,9 @@ def _swift(network: Decoder, dense: Decoder, bits: int) -> tuple[Swift | None, s
         _told(words)
         return None, f"no: {words}"
     try:
-        made = Swift(dense.eval(), Pass(found, network, bits, dense.embed.weight.dtype, torch.get_num_threads()))
+        made = Swift(
+            quick(dense.eval(), found), Pass(found, network, bits, dense.embed.weight.dtype, torch.get_num_threads())
+        )
     except (MemoryError, OSError) as error:
         return None, f"no: {error}"
     few, many = made.slots(), made.slots()
