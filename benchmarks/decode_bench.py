@@ -306,7 +306,7 @@ def quality(runners: dict[str, Runner], texts: dict[str, list[list[int]]]) -> di
 
 def lookup(model: Checkpoint) -> dict[str, Any]:
     """What guessing ahead changes."""
-    rows = [guessed(model, kernel) for kernel in ("bfloat16", "int8", "int4")]
+    rows = [guessed(model, kernel) for kernel in ("int8", "int4")]
     print(results.table(rows, list(rows[0])))
     return {"lookup": rows}
 
