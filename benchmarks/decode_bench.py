@@ -27,6 +27,7 @@ import json
 import math
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -314,6 +315,7 @@ def lookup(model: Checkpoint) -> dict[str, Any]:
 def main() -> None:
     """Measure, print, write: parts that are not measured now stay as they were."""
     options = parsed()
+    sys.argv[1:] = [Path(word).name for word in sys.argv[1:]]  # what is recorded names files, not a machine's folders
     torch.set_num_threads(1)
     model = load("smollm2")
     runners = {name: build(model.network, kernel, compiled=fast) for name, (kernel, fast) in KERNELS.items()}
