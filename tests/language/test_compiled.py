@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import random
 import stat
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,11 +16,13 @@ import torch
 
 from likely.language.compiled import build
 from likely.language.compiled.build import library
+from likely.language.compiled.many import quick
 from likely.language.compiled.step import Pass, why_not
 from likely.language.decode import Engine, Sampling
 from likely.language.decode.runner import Runner
 from likely.language.decode.swift import Swift
-from likely.nn.decoder import Architecture, Decoder
+from likely.language.quantize import cast
+from likely.nn.decoder import Architecture, Block, Decoder
 from likely.nn.rope import Rope
 from tests.language.decode_toys import checkpoint, network
 
@@ -89,6 +96,31 @@ def test_the_pass_is_the_network(kind: str, bits: int) -> None:
 
 
 @needed
+@pytest.mark.parametrize("kind", SHAPES)
+@pytest.mark.parametrize("path", PATHS)
+def test_between_the_products_of_prompts(kind: str, path: str) -> None:
+    """Norms, turns and gates: the network itself in float32; at least as near to it as torch's in bfloat16."""
+    source = network(1, **SHAPES[kind])
+    found, why = library(PATHS[path])
+    if found is None or not runs(path):
+        pytest.skip(f"not here: {why}")
+    texts = [list(range(40, 70)), list(range(90, 99))]
+    exact = Runner(source).every(texts, Runner(source).slots(), 0)
+    same = Runner(quick(source, found))
+    slots = same.slots()
+    halves = [same.every([text[:5] for text in texts], slots, 0), same.every([text[5:] for text in texts], slots, 0)]
+    for row, expected in enumerate(exact):
+        torch.testing.assert_close(torch.cat([half[row] for half in halves]), expected, atol=1e-3, rtol=1e-3)
+    assert type(source.blocks[0]) is Block  # the network is not changed
+    dense = cast(source, torch.bfloat16)
+    errors = []
+    for one in (quick(dense, found), dense):
+        given = Runner(one).every(texts, Runner(one).slots(), 0)
+        errors.append(float((torch.cat(given) - torch.cat(exact)).norm()))
+    assert errors[0] < 1.1 * errors[1]
+
+
+@needed
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("bits", [8, 4])
 def test_all_paths_agree(path: str, bits: int) -> None:
@@ -122,14 +154,20 @@ def test_a_token_does_not_depend_on_the_others(workers: int, dtype: torch.dtype)
 
 @needed
 def test_an_engine_with_it_batches_without_a_trace() -> None:
-    """Short prompts and all steps go through the pass: a batch changes not one bit of a text."""
+    """A batch changes not one bit of a text, be it long, which torch reads, or short, which the pass reads."""
     made = Engine(checkpoint(**SHAPES["llama"]), kernel="int8")
     assert made.about["compiled"].startswith("yes")
     assert isinstance(made.runner, Swift)
     wish = Sampling(seed=2, tokens=30, ends=False)
-    asked = [(1, 2, 3), (4,), (5, 6), (7, 8, 9, 10)]
+    asked = [(1, 2, 3), tuple(range(40, 70)), (4,), (5, 6), tuple(range(50, 90)), tuple(range(24)), tuple(range(25))]
     together = made.generate(asked, wish, n=2)
     assert together == [made.generate([ids], wish, n=2)[0] for ids in asked]
+
+
+@needed
+def test_it_is_what_auto_means() -> None:
+    made = Engine(checkpoint(**SHAPES["llama"]))
+    assert made.about["kernel"] == "int8" or "plain" in made.about.get("compiled", "plain")
 
 
 @needed
@@ -140,6 +178,27 @@ def test_long_prompts_and_drafts_meet_in_one_cache() -> None:
     wish = Sampling(temperature=0, tokens=20, ends=False)
     plain = Engine(checkpoint(**SHAPES["llama"]), kernel="int8", draft=0).generate([ids], wish)
     assert made.generate([ids], wish)[0][0].ids == plain[0][0].ids
+
+
+@needed
+def test_threads_and_forks_may_share_it() -> None:
+    """Several threads at once, then a child without the workers of its parent: the same bits, and no hang."""
+    source = network(1, **SHAPES["llama"])
+    made = passed(source, 8, workers=2)
+
+    def read(_: int) -> torch.Tensor:
+        keys, values = cache(source, 1)
+        return torch.cat([made.run([token], [0], [at], [0], keys, values) for at, token in enumerate(range(40, 50))])
+
+    expected = read(0)
+    with ThreadPoolExecutor(4) as pool:
+        assert all(torch.equal(found, expected) for found in pool.map(read, range(6)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # newer Pythons warn of threads that a child lacks
+        child = os.fork()
+    if child == 0:
+        os._exit(0 if torch.equal(read(0), expected) else 1)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 @needed
@@ -173,12 +232,18 @@ def _with(source: Decoder) -> object:
     return made
 
 
-def test_without_a_compiler_torch_does_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_compiler_torch_does_it_and_says_so_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(build, "COMPILERS", ("no-such-compiler",))
     library.cache_clear()
     try:
-        made = Engine(checkpoint(**SHAPES["llama"]), kernel="int8")
+        for _ in range(2):
+            made = Engine(checkpoint(**SHAPES["llama"]), kernel="int8")
         assert made.about["compiled"] == "no: no C compiler found (no-such-compiler)"
+        assert [record.getMessage() for record in caplog.records] == [
+            "Decoding without the compiled pass, at about a third of its speed: no C compiler found (no-such-compiler)."
+        ]
         ((found,),) = made.generate([(1, 2)], Sampling(seed=0, tokens=4, ends=False))
         assert len(found.ids) == 4
     finally:
@@ -186,15 +251,49 @@ def test_without_a_compiler_torch_does_it(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @needed
-def test_a_compiler_that_fails_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+def test_a_compiler_that_fails_is_said(cache_home: Path) -> None:
     found, why = library(("-march=no-such-processor",))
     assert found is None
     assert "did not compile it" in why
-    folder = tmp_path / ".cache" / "likely"
-    if folder.exists():
-        assert not list(folder.glob("*.so"))
-        folder.chmod(0o777)
-        assert build._folder() != folder  # others could write to it
-        assert not build._folder().stat().st_mode & stat.S_IWOTH
+    assert not list(cache_home.rglob("*.so"))
+
+
+@pytest.fixture
+def cache_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+    """A cache of its own, nothing compiled yet."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     library.cache_clear()
+    yield tmp_path
+    library.cache_clear()
+
+
+@needed
+@pytest.mark.skipif(platform.system() != "Linux", reason="the cache is elsewhere")
+def test_the_library_is_kept_and_found_again(cache_home: Path) -> None:
+    plain = ("-O0",)  # fast to compile
+    assert library(plain)[0] is not None
+    (kept,) = (path for path in cache_home.rglob("*") if path.is_file())
+    assert kept.parent == cache_home / "likely"
+    made = kept.stat().st_mtime_ns
+    library.cache_clear()
+    assert library(plain)[0] is not None
+    assert kept.stat().st_mtime_ns == made
+
+
+@needed
+@pytest.mark.skipif(platform.system() != "Linux", reason="the cache is elsewhere")
+def test_what_others_could_have_written_is_not_loaded(cache_home: Path) -> None:
+    plain = ("-O0",)
+    assert library(plain)[0] is not None
+    (kept,) = (path for path in cache_home.rglob("*") if path.is_file())
+    kept.write_bytes(b"not a library")
+    kept.chmod(0o666)
+    library.cache_clear()
+    assert library(plain)[0] is not None  # compiled again in its place
+    assert kept.read_bytes()[:4] == b"\x7fELF"
+    for folder in (cache_home / "likely", cache_home):
+        folder.chmod(0o777)
+        assert cache_home not in build._folder().parents
+        assert not build._folder().stat().st_mode & (stat.S_IWOTH | stat.S_IWGRP)
+        folder.chmod(0o700)
+    assert build._folder() == cache_home / "likely"

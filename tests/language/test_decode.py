@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -13,6 +14,8 @@ from hypothesis import strategies as st
 from likely.errors import OptionError
 from likely.language.decode import Batcher, Completion, Engine, Piece, Sampling
 from likely.language.decode.engine import whole
+from likely.language.decode.runner import Runner
+from likely.language.decode.slots import Slots
 from tests.language.decode_toys import KINDS, checkpoint
 
 GREEDY = Sampling(temperature=0, tokens=12, ends=False)
@@ -112,6 +115,29 @@ def test_more_samples_than_rows() -> None:
     assert [one.ids for one in many] == [one.ids for one in few]
 
 
+class Counted(Runner):
+    """A runner that remembers how many tokens each call read."""
+
+    def begin(self, texts: Sequence[Sequence[int]], slots: Slots, first: int) -> torch.Tensor:
+        self.read_so_far.append(sum(map(len, texts)))
+        return super().begin(texts, slots, first)
+
+    read_so_far: list[int]
+
+
+def test_a_prompt_is_read_once_and_finished_texts_cost_nothing() -> None:
+    made = engine()
+    runner = Counted(made.checkpoint.network)
+    runner.read_so_far = []
+    batcher = Batcher(made.checkpoint, runner, rows=16)
+    for tokens, n in ((3, 2), (7, 1), (5, 4)):
+        batcher.add(tuple(range(tokens, tokens + 20)), Sampling(seed=1, tokens=tokens, ends=False), n=n)
+    while batcher.active or batcher.waiting:
+        batcher.step()
+    assert runner.read_so_far[0] == 3 * 20  # three prompts for seven texts
+    assert runner.read_so_far[1:] == [7, 7, 5, 5, 1, 1]  # each text until it is over
+
+
 def test_cancelled_texts_end_at_once() -> None:
     made = engine(rows=2)
     batcher = made.batcher()
@@ -168,8 +194,17 @@ def test_prompts_that_are_none(ids: tuple[int, ...], words: str) -> None:
 def test_a_string_in_the_place_of_a_list() -> None:
     with pytest.raises(OptionError, match=r"generate\(\[prompt\]\)"):
         engine().generate("hello")
-    with pytest.raises(OptionError, match="n=0"):
-        engine().generate(["hello"], n=0)
+    with pytest.raises(OptionError, match=r"choose\(\[prompt\], \[text, text\]\)"):
+        engine().choose("in the", ["a", "b"])
+    for n in (0, 2.5, True):
+        with pytest.raises(OptionError, match=f"n={n}"):
+            engine().generate(["hello"], n=n)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("prompt", [3, ["a"], [1.5], None])
+def test_prompts_of_no_kind(prompt: object) -> None:
+    with pytest.raises(OptionError, match="a text or a list of token ids, got"):
+        engine().generate([prompt])  # type: ignore[list-item]
 
 
 def test_the_end_token_ends() -> None:

@@ -69,14 +69,17 @@ def test_half_a_character_at_the_end_is_said_to_be_one() -> None:
 
 def test_a_stop_ends_a_completion_and_is_not_part_of_it() -> None:
     made = Engine(checkpoint(), kernel="plain")
-    ids = tuple(range(65, 80))
+    letters = {id: -1e4 for id in range(256) if not 32 <= made.checkpoint.tokenizer.bytes(id)[0] < 127}
+    ids, tried = tuple(range(65, 80)), 0
     for seed in range(6):
-        ((free,),) = made.generate([ids], Sampling(seed=seed, tokens=30, ends=False))
+        ((free,),) = made.generate([ids], Sampling(seed=seed, tokens=30, ends=False, bias=letters))
         if "\ufffd" in free.text or len(free.text) < 12:
             continue
-        stop = free.text[8:11]
-        ((cut,),) = made.generate([ids], Sampling(seed=seed, tokens=30, ends=False, stop=(stop,)))
+        stop, tried = free.text[8:11], tried + 1
+        wish = Sampling(seed=seed, tokens=30, ends=False, bias=letters, stop=(stop,))
+        ((cut,),) = made.generate([ids], wish)
         assert cut.text == free.text[: free.text.find(stop)]
         assert cut.reason == "stop"
         assert cut.ids == free.ids[: len(cut.ids)]
         assert len(cut.ids) < len(free.ids)
+    assert tried

@@ -2,17 +2,19 @@
 
 Nothing here raises: where there is no compiler, no room or no sense, the reason is given in words, and callers go on
 without. The file's name holds a hash of the sources, the flags, the compiler and the processor, so that a changed one
-is never met; it is written beside its place and renamed, so that a half-written one is never met either. A cache that
-others could write to is not used.
+is never met; it is written beside its place and renamed, so that a half-written one is never met either. A folder or a
+file that others could have written is not used: the library is then compiled for this process alone.
 """
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import hashlib
 import os
 import platform
 import shutil
+import stat
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -62,7 +64,7 @@ def _made(compiler: str, texts: dict[str, str], target: Sequence[str], folder: P
         _processor(),
     ]
     place = folder / f"step-{hashlib.sha256(chr(0).join(said).encode()).hexdigest()[:24]}.so"
-    if place.is_file():
+    if place.is_file() and _ours(place):
         return place, ""
     with tempfile.TemporaryDirectory(dir=folder) as name:
         for source, text in texts.items():
@@ -87,14 +89,35 @@ def _processor() -> str:
 
 
 def _folder() -> Path:
-    """A folder that is ours alone: the user's cache, else one for this process."""
-    base = "Library/Caches" if platform.system() == "Darwin" else ".cache"
-    folder = Path.home() / base / "likely"
+    """A folder that is ours alone: the user's cache, else one for this process, removed at its end."""
     try:
+        folder = _cache() / "likely"
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        state = folder.stat()
-        if state.st_uid == os.getuid() and not state.st_mode & 0o022 and os.access(folder, os.W_OK):
+        open_above = any(_open(above) for above in folder.resolve().parents)
+        if _ours(folder) and not open_above and os.access(folder, os.W_OK):
             return folder
-    except OSError:
+    except (OSError, RuntimeError):  # no home, no room, no right
         pass
-    return Path(tempfile.mkdtemp(prefix="likely-"))
+    folder = Path(tempfile.mkdtemp(prefix="likely-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def _cache() -> Path:
+    """Where this system keeps the caches of a user."""
+    if platform.system() == "Darwin":
+        return Path.home() / "Library/Caches"
+    given = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return given if given.is_absolute() else Path.home() / ".cache"
+
+
+def _ours(path: Path) -> bool:
+    """Whether it belongs to this user and nobody else can write to it."""
+    state = path.stat()
+    return state.st_uid == os.getuid() and not state.st_mode & 0o022
+
+
+def _open(folder: Path) -> bool:
+    """Whether anybody could put another folder in the place of one in it; in a sticky one, such as /tmp, nobody can."""
+    mode = folder.stat().st_mode
+    return bool(mode & stat.S_IWOTH) and not mode & stat.S_ISVTX

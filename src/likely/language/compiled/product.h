@@ -26,7 +26,11 @@ typedef int32_t i16v __attribute__((vector_size(64)));
 typedef float v16_at __attribute__((vector_size(64), aligned(4), may_alias));
 static inline v16 load(const float *x) { return *(const v16_at *)x; }
 static inline void store(float *x, v16 v) { *(v16_at *)x = v; }
+#if defined(__AVX2__)
 #define UNROLL _Pragma("GCC unroll 16")
+#else
+#define UNROLL /* a minute of compiling, for the path that is slow anyway */
+#endif
 
 typedef struct {
     const uint8_t *w;    /* tiles, those of the first 16 outputs first */

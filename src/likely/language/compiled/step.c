@@ -254,16 +254,53 @@ static void place(State *s) {
     }
 }
 
+static inline v16 act(v16 x, int gelu) {
+    v16 u = x;
+    if (gelu) u = (x + x * x * x * 0.044715f) * 1.5957691216f; /* gelu_tanh(x) = x sigmoid(u) */
+    return x / (exponential(-u) + 1.0f);
+}
+
 static void gate(State *s) { /* act(first half) * second half, in the place of the first */
     const int size = s->m->hidden;
     for (int t = 0; t < s->rows; t++) {
         float *y = s->y + t * s->wide;
-        for (int i = 0; i < size; i += TILE) {
-            v16 x = load(y + i), u = x;
-            if (s->m->gelu) u = (x + x * x * x * 0.044715f) * 1.5957691216f; /* gelu_tanh(x) = x sigmoid(u) */
-            store(y + i, x / (exponential(-u) + 1.0f) * load(y + size + i));
-        }
+        for (int i = 0; i < size; i += TILE) store(y + i, act(load(y + i), s->m->gelu) * load(y + size + i));
     }
+}
+
+/* What stands between products of many rows, which torch does: y = x / rms(x) * weight, and y = act(first half of x) *
+   second half; `kind` of x and y. */
+void norms(const void *x, const float *weight, void *y, int64_t rows, int32_t width, float eps, int32_t kind) {
+    for (int64_t at = 0; at < rows * width; at += width) {
+        v16 s = {0};
+        for (int i = 0; i < width; i += TILE) {
+            const v16 v = wide(x, at + i, kind);
+            s += v * v;
+        }
+        const float scale = 1.0f / sqrtf(total(s) / width + eps);
+        for (int i = 0; i < width; i += TILE) narrow(y, at + i, kind, wide(x, at + i, kind) * scale * load(weight + i));
+    }
+}
+
+/* The first `heads` of each row of x turned, in place; cos, sin: [row][head / 2]; `stride` numbers from row to row. */
+void turns(void *x, const float *cos, const float *sin, int64_t rows, int64_t stride, int32_t heads, int32_t head,
+           int32_t interleaved, int32_t kind) {
+    float one[256];
+    for (int64_t row = 0; row < rows; row++, cos += head / 2, sin += head / 2)
+        for (int h = 0; h < heads; h++) {
+            const int64_t at = row * stride + h * head;
+            for (int i = 0; i < head; i += TILE) store(one + i, wide(x, at + i, kind));
+            turn(one, cos, sin, head, interleaved);
+            for (int i = 0; i < head; i += TILE) narrow(x, at + i, kind, load(one + i));
+        }
+}
+
+void gates(const void *x, void *y, int64_t rows, int32_t hidden, int32_t gelu, int32_t kind) {
+    for (int64_t row = 0; row < rows; row++)
+        for (int i = 0; i < hidden; i += TILE) {
+            const v16 first = wide(x, 2 * row * hidden + i, kind), second = wide(x, (2 * row + 1) * hidden + i, kind);
+            narrow(y, row * hidden + i, kind, act(first, gelu) * second);
+        }
 }
 
 static void add(State *s, const float *x) {

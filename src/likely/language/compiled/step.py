@@ -11,6 +11,8 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import mmap
+import os
+import threading
 import weakref
 from collections.abc import Sequence
 from ctypes import POINTER, Structure, c_char_p, c_float, c_int32, c_int64, c_size_t, c_void_p
@@ -81,6 +83,17 @@ def why_not(network: Decoder) -> str:
     return next((reason for reason, true in reasons.items() if true), "")
 
 
+def instructions(library: ctypes.CDLL) -> str:
+    """What a library was compiled for: "avx512vnni", "avxvnni", "avx2", or "plain", which is slow."""
+    library.path.restype = c_char_p
+    return str(library.path().decode())
+
+
+def _dismiss(library: ctypes.CDLL, team: int, process: int) -> None:
+    if os.getpid() == process:
+        library.dismiss(team)
+
+
 def _matrices(network: Decoder) -> list[Tensor]:
     return [weight for name, weight in network.blocks.named_parameters() if weight.ndim == 2]
 
@@ -142,7 +155,6 @@ class Pass:
     def __init__(self, library: ctypes.CDLL, network: Decoder, bits: int, dtype: torch.dtype, workers: int) -> None:
         arch = network.arch
         self.library, self.arch, self.bits, self.dtype, self.workers = library, arch, bits, dtype, workers
-        library.path.restype = c_char_p
         library.room.restype, library.room.argtypes = c_size_t, (c_void_p, c_int32, c_int32, c_int32)
         library.gather.restype, library.gather.argtypes = c_void_p, (c_int32,)
         library.dismiss.restype, library.dismiss.argtypes = None, (c_void_p,)
@@ -152,15 +164,20 @@ class Pass:
         self.kept: list[Tensor] = []  # what the structures point to
         self.model = self._model(network)
         self.turned = 0
-        self.team = library.gather(workers)
+        self._gather()
+
+    def _gather(self) -> None:
+        """Workers of this process."""
+        self.process, self.lock = os.getpid(), threading.Lock()
+        self.team = self.library.gather(self.workers)
         if not self.team:
             raise MemoryError("no memory for the workers")
-        weakref.finalize(self, library.dismiss, self.team)
+        weakref.finalize(self, _dismiss, self.library, self.team, self.process)
 
     @property
     def path(self) -> str:
         """The instructions that are used."""
-        return str(self.library.path().decode())
+        return instructions(self.library)
 
     @property
     def size(self) -> int:
@@ -239,15 +256,19 @@ class Pass:
             and min(*ids, *rows, *places) >= 0
         ):
             raise ValueError("the cache or the ids do not fit the network")  # the library does not look
-        self._turn(seen)
+        if os.getpid() != self.process:  # a fork has none of the workers, nor whoever held the lock
+            self._gather()
         given = torch.tensor([ids, rows, places], dtype=torch.int32)
         wanted = torch.tensor(outs, dtype=torch.int32)
         logits = torch.empty(len(outs), self.model.top.n)
         model = ctypes.byref(self.model)
         work = torch.empty(self.library.room(model, T, seen, self.workers))
+        # One call at a time: the workers and the angles are shared, and ctypes lets other threads run meanwhile.
         job = _Job(
             T, len(outs), given[0].data_ptr(), given[1].data_ptr(), given[2].data_ptr(), wanted.data_ptr(),
             keys.data_ptr(), values.data_ptr(), *keys.stride()[:3], logits.data_ptr(), work.data_ptr(),
         )  # fmt: skip
-        self.library.step(model, ctypes.byref(job), self.team, seen)
+        with self.lock:
+            self._turn(seen)
+            self.library.step(model, ctypes.byref(job), self.team, seen)
         return logits[:, : self.arch.vocab]

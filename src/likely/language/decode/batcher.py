@@ -8,12 +8,13 @@
              3. every text under way gets its next token (one that is alone: several, where a draft holds)
 
 Promised: a text depends on its prompt, its sampling and its seed. Its random numbers are its own; its logits are those
-it would have alone up to rounding, since a matrix product of more rows may add in another order. The compiled step
-(see `compiled`) computes each row as if alone, to the last bit.
+it would have alone up to rounding, since a matrix product of more rows may add in another order. With the compiled pass
+(see `swift`) they are those to the last bit, up to 64 texts at a time.
 """
 
 from __future__ import annotations
 
+import operator
 import os
 import threading
 from collections import deque
@@ -58,7 +59,9 @@ class Batcher:
     def __init__(self, checkpoint: Checkpoint, runner: Runner, *, rows: int = 32, memory: int = 2 << 30,
                  part: int = PART, draft: int = 0) -> None:  # fmt: skip
         if rows < 1 or memory < 1 or part < 1 or draft < 0:
-            raise OptionError(f"rows={rows}, memory={memory}, part={part}: give whole numbers of at least 1.")
+            raise OptionError(
+                f"rows={rows}, memory={memory}, part={part}, draft={draft}: give whole numbers from 1 on (draft: 0)."
+            )
         self.checkpoint, self.runner = checkpoint, runner
         self.most_rows, self.memory, self.part, self.draft = rows, memory, part, draft
         self.context = runner.arch.context
@@ -86,9 +89,9 @@ class Batcher:
         """Continue a prompt n times; sample `first` is the first. Raises OptionError where the prompt is empty, holds
         what is no token, or leaves no room in the context; ConstraintError where a constraint cannot be met."""
         sampling = sampling or Sampling()
-        ids = tuple(ids)
+        ids = listed(ids)
         vocab = self.runner.arch.vocab
-        if not 1 <= n <= MOST_SAMPLES:
+        if type(n) is not int or not 1 <= n <= MOST_SAMPLES:
             raise OptionError(f"n={n}: give a number of samples from 1 to {MOST_SAMPLES}.")
         if not ids:
             raise OptionError("The prompt is empty: give at least one token, such as the one that begins a text.")
@@ -295,3 +298,12 @@ class Batcher:
         if pieces[-1].reason:
             self._drop(0)
         return pieces
+
+
+def listed(ids: Sequence[int]) -> tuple[int, ...]:
+    """A prompt's ids. Raises OptionError where it is no sequence of whole numbers."""
+    try:
+        found = tuple(operator.index(id) for id in ids)
+    except TypeError as error:
+        raise OptionError(f"A prompt is a text or a list of token ids, got {str(ids)[:40]!r}.") from error
+    return found

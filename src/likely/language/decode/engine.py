@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from likely.errors import OptionError
-from likely.language.decode.batcher import Batcher
+from likely.language.decode.batcher import Batcher, listed
 from likely.language.decode.kernel import build
 from likely.language.decode.pieces import Completion, Piece, Request
 from likely.language.decode.sampling import Sampling
@@ -42,7 +42,7 @@ class Engine:
 
     def ids(self, prompt: Prompt) -> tuple[int, ...]:
         """Ids of a prompt: strings as `checkpoint.encode` has it, ids as they are."""
-        return tuple(self.checkpoint.encode(prompt) if isinstance(prompt, str) else prompt)
+        return tuple(self.checkpoint.encode(prompt)) if isinstance(prompt, str) else listed(prompt)
 
     def generate(
         self, prompts: Sequence[Prompt], sampling: Sampling | None = None, *, n: int = 1
@@ -96,6 +96,8 @@ class Engine:
 
         Not normalised: `softmax(1)` makes them probabilities of the choices. A prompt is read once for all texts.
         """
+        if isinstance(prompts, str) or isinstance(texts, str):
+            raise OptionError("choose takes a list of prompts and one of texts: write choose([prompt], [text, text]).")
         ends = [self.checkpoint.tokenizer.encode(text) for text in texts]
         if not ends or not all(ends):
             raise OptionError("choose needs texts of at least one token each.")

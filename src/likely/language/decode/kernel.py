@@ -8,13 +8,16 @@
 
 int8 and int4 run the compiled pass (see `likely.language.compiled`) where there is a compiler and the network is of the
 kind it covers, else torch's packed products. Where the processor has no fast bfloat16, float32 stands in its place. All
-that is decided is said in `about`.
+that is decided is said in `about`; that a compiler is missing, once in the log too. What "auto" means depends on the
+instructions that a processor has, and only where they are unknown on a measurement: the same machine decides alike.
 """
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
+from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +25,8 @@ from torch import Tensor
 
 from likely.errors import OptionError, UnknownName
 from likely.language.compiled.build import library
-from likely.language.compiled.step import Pass, why_not
+from likely.language.compiled.many import quick
+from likely.language.compiled.step import Pass, instructions, why_not
 from likely.language.decode.runner import Runner
 from likely.language.decode.swift import Swift
 from likely.language.quantize import Packed, cast, int4, int8, pack
@@ -31,6 +35,8 @@ from likely.nn.decoder import Decoder
 KERNELS = ("auto", "plain", "bfloat16", "int8", "int4")
 ALIKE = 0.8  # cosine of logits by both ways, least: a wrong one is near 0, the rounding of 4 bits far above
 GAIN = 1.15  # int8 must be so much faster than the network as it is
+KNOWN = ("AVX2", "AVX512")  # instructions with which torch's int8 product is 1.8 times as fast and more
+log = logging.getLogger("likely.decode")
 
 
 def build(network: Decoder, kernel: str = "auto", *, compiled: bool = True) -> Runner:
@@ -45,7 +51,7 @@ def build(network: Decoder, kernel: str = "auto", *, compiled: bool = True) -> R
     if kernel in ("int8", "int4") and device.type != "cpu":
         raise OptionError(f'kernel="{kernel}" runs on the processor; the network is on {device}. Use "bfloat16".')
     if kernel == "auto":
-        kernel, why = _choose(device)
+        kernel, why = _choose(network, device, compiled)
     dense = network if kernel == "plain" else cast(network, fast_type(device))
     about: dict[str, str] = {}
     if kernel in ("plain", "bfloat16"):
@@ -68,9 +74,12 @@ def _swift(network: Decoder, dense: Decoder, bits: int) -> tuple[Swift | None, s
         return None, f"no: {why}"
     found, words = library()
     if found is None:
+        _told(words)
         return None, f"no: {words}"
     try:
-        made = Swift(dense.eval(), Pass(found, network, bits, dense.embed.weight.dtype, torch.get_num_threads()))
+        made = Swift(
+            quick(dense.eval(), found), Pass(found, network, bits, dense.embed.weight.dtype, torch.get_num_threads())
+        )
     except (MemoryError, OSError) as error:
         return None, f"no: {error}"
     few, many = made.slots(), made.slots()
@@ -87,6 +96,12 @@ def _swift(network: Decoder, dense: Decoder, bits: int) -> tuple[Swift | None, s
     return made, f"yes: {words}, {made.compiled.path}, {made.compiled.workers} threads"
 
 
+@cache
+def _told(words: str) -> None:
+    """Say once why tokens take longer than they could."""
+    log.warning("Decoding without the compiled pass, at about a third of its speed: %s.", words)
+
+
 def fast_type(device: torch.device) -> torch.dtype:
     """bfloat16 where products in it are computed as such, else float32."""
     if device.type != "cpu" or torch.ops.mkldnn._is_mkldnn_bf16_supported():
@@ -94,10 +109,14 @@ def fast_type(device: torch.device) -> torch.dtype:
     return torch.float32
 
 
-def _choose(device: torch.device) -> tuple[str, str]:
+def _choose(network: Decoder, device: torch.device, compiled: bool) -> tuple[str, str]:
     """What "auto" means here, and why."""
     if device.type != "cpu":
         return "plain", f"the network is on {device}"
+    if compiled and not why_not(network):
+        found, _ = library()
+        if found is not None and instructions(found) != "plain":
+            return "int8", ""  # should its results be off, torch's product stands in
     dtype = fast_type(device)
     rng = torch.Generator().manual_seed(0)
     weight = torch.randn(2048, 1024, generator=rng) / 32
@@ -109,6 +128,8 @@ def _choose(device: torch.device) -> tuple[str, str]:
         return "plain", f"this build of torch has no int8 product: {str(problem)[:80]}"
     if error > 0.02:
         return "plain", f"the int8 product is off by {error:.0%} here"
+    if torch.backends.cpu.get_cpu_capability() in KNOWN:
+        return "int8", ""
     gain = _seconds(lambda: F.linear(x, dense)) / _seconds(lambda: packed(x))
     return ("int8", "") if gain > GAIN else ("plain", f"int8 is {gain:.2f} times as fast here")
 

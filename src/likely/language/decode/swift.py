@@ -1,8 +1,10 @@
 """A runner that reads few tokens by the compiled pass, and many by torch.
 
 Few: every step of texts under way, short prompts, drafts. The compiled pass computes each token as if it were alone, to
-the last bit, so what else is in the batch changes nothing there. Many tokens at once are limited by arithmetic, where
-torch's bfloat16 products on dense weights are the faster ones.
+the last bit. Many tokens at once are limited by arithmetic, where torch's bfloat16 products on dense weights are the
+faster ones; but the order in which those add depends on the number of rows, and after a few dozen tokens a last bit is
+another text. So long prompts are read one by one: what else is in the batch changes no bit of a text. Reading eight of
+128 tokens takes 1.9 times as long for it, an eighth of the whole where 128 more are written.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from likely.language.decode.runner import Runner
 from likely.language.decode.slots import Slots
 from likely.nn.decoder import Decoder
 
-FEW, STEP = 24, 64  # tokens of prompts at once; texts under way at once
+FEW, STEP = 24, 64  # tokens of a prompt; tokens at once
 
 
 class Swift(Runner):
@@ -29,9 +31,17 @@ class Swift(Runner):
 
     def begin(self, texts: Sequence[Sequence[int]], slots: Slots, first: int) -> Tensor:
         """Read new tokens of each row from `first` on: (B, V) logits after the last of each."""
-        if sum(map(len, texts)) > FEW:
-            return super().begin(texts, slots, first)
-        return self._run(texts, slots, first)
+        found, at = list[Tensor](), 0
+        while at < len(texts):
+            end = at + 1
+            if len(texts[at]) > FEW:
+                found.append(super().begin(texts[at:end], slots, first + at))
+            else:
+                while end < len(texts) and len(texts[end]) <= FEW and end - at < STEP // FEW:
+                    end += 1
+                found.append(self._run(texts[at:end], slots, first + at))
+            at = end
+        return torch.cat(found)
 
     def every(self, texts: Sequence[Sequence[int]], slots: Slots, first: int) -> list[Tensor]:
         """Read new tokens of each row from `first` on: of each row (T, V) logits after each of its tokens."""

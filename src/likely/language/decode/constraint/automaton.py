@@ -42,7 +42,9 @@ class Automaton:
 def automaton(tree: Tree) -> Automaton:
     """The automaton that accepts what the tree matches. Raises ConstraintError where it is too large or empty."""
     loose = _Loose()
-    start, end = loose.add(tree)
+    start, last = loose.add(tree)
+    end = loose.state()  # one that leads nowhere: `closure` keeps those, and not a loop's last, which leads back
+    loose.free[last].append(end)
     return _determined(loose, start, end)
 
 
@@ -184,12 +186,16 @@ def _determined(loose: _Loose, start: int, end: int) -> Automaton:
 
 def _trimmed(table: NDArray[np.int32], ends: NDArray[np.bool_]) -> Automaton:
     """Without the states from which no end can be reached. Raises ConstraintError where the first is one of them."""
-    alive = ends.copy()
-    while True:
-        reach = alive | (np.where(table >= 0, alive[table], False)).any(1)
-        if (reach == alive).all():
-            break
-        alive = reach
+    alive, sources = ends.copy(), [set[int]() for _ in ends]
+    for state, row in enumerate(table):
+        for to in np.unique(row[row >= 0]).tolist():
+            sources[to].add(state)
+    left = np.flatnonzero(ends).tolist()
+    while left:
+        for state in sources[left.pop()]:
+            if not alive[state]:
+                alive[state] = True
+                left.append(state)
     if not alive[0]:
         raise ConstraintError("No text matches the pattern.")
     table = np.where((table >= 0) & alive[table], table, DEAD)
