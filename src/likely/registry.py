@@ -42,7 +42,9 @@ TABLES: dict[str, dict[str, str]] = {
         "monitor": "likely.cli.monitor:monitor",
         "chat": "likely.cli.chat:chat",
         "label": "likely.cli.label:label",
+        "sentiment": "likely.cli.sentiment:sentiment",
         "summarise": "likely.cli.summarise:summarise",
+        "headline": "likely.cli.summarise:headline",
         "serve": "likely.cli.serve:serve",
     },
     "app": {
