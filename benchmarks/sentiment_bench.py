@@ -76,7 +76,7 @@ class Remembered(Reader):
 
     def read(self, texts: Any, lead: str = "", listen: Any = None) -> Reading:
         """As `Reader.read`."""
-        key = hashlib.sha256(json.dumps([self.beginning, self.layers, lead]).encode()).hexdigest()[:16]
+        key = hashlib.sha256(json.dumps([self.beginning, self.layers, self.tails, lead]).encode()).hexdigest()[:16]
         path = CACHE / f"{key}.pickle"
         known: dict[str, Any] = pickle.loads(path.read_bytes()) if path.exists() else {}  # our own file
         new = [text for text in dict.fromkeys(texts) if text not in known]
@@ -86,12 +86,13 @@ class Remembered(Reader):
             Remembered.spent += time.process_time() - began
             Remembered.read_texts += len(new)
             for at, text in enumerate(new):
-                known[text] = (found.mean[at].astype("f2"), found.last[:, at].astype("f2"), [p[at] for p in found.logp])
+                said = dict(zip(map(tuple, self.words[0]), found.logp[0][at], strict=True))  # labels come in any order
+                known[text] = (found.mean[at].astype("f2"), found.last[:, at].astype("f2"), said)
             CACHE.mkdir(parents=True, exist_ok=True)
             path.write_bytes(pickle.dumps(known))
         rows = [known[text] for text in texts]
         mean, last = (np.stack([row[part] for row in rows]).astype("f4") for part in (0, 1))
-        logp = [np.stack([row[2][s] for row in rows]) for s in range(len(self.tails))]
+        logp = [np.array([[row[2][tuple(word)] for word in self.words[0]] for row in rows], "f4")]
         return Reading(mean, last.transpose(1, 0, 2, 3), logp, 0)
 
 
