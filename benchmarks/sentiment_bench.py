@@ -7,7 +7,7 @@ from -4 to 4 (Hutto and Gilbert 2014, "VADER", from the source archive of vaderS
 ../shared/data/text_ratings. A sentence is positive or negative where the mean of its ratings is at least 1 from 0;
 the others are left out. What was tried while the labeller was made was tried on the sentences whose hash is even; all
 figures here are from at most 1,000 of the others. Three seeds, each another 200 examples, 48 unlabelled sentences and
-500 to test on, all different.
+500 to test on (nyt has 486), all different.
 
   one rater   how often a rater, left out, agrees with the sign of the mean of the others (a 0 counts half): the ceiling
   VADER       compound > 0; "fitted": a logistic curve of the compound score on the 200 examples
