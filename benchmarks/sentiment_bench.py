@@ -12,8 +12,8 @@ figures here are from at most 1,000 of the others. Three seeds, each another 200
   one rater   how often a rater, left out, agrees with the sign of the mean of the others (a 0 counts half): the ceiling
   VADER       compound > 0; "fitted": a logistic curve of the compound score on the 200 examples
   tf-idf      words and pairs of words, logistic regression, C by cross-validation, on the 200 examples
-  zero-shot   `Labeller.sentiment`: raw (the model's own answer), its lean measured on sentences of our own, and on the
-              48 unlabelled ones
+  zero-shot   `Labeller.sentiment`: raw (the model's own answer), half of its lean on sentences of our own removed, and its lean on
+              the 48 unlabelled ones
   N examples  `Labeller.fit`
 
 ECE: ten groups of equal number. `answered`, `right`: the share of texts whose label has probability .9 or more, and how
@@ -49,6 +49,7 @@ from likely.apps.label.reading import Reader, Reading, opened
 ROOT = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("LIKELY_SHARED_DATA") or ROOT.parent / "shared" / "data") / "text_ratings"
 CACHE = ROOT / ".cache" / "sentiment"
+SPENT = CACHE / "spent.json"
 SETS = {
     "movie": "movieReviewSnippets",
     "nyt": "nytEditorialSnippets",
@@ -63,6 +64,11 @@ from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
 judge = SentimentIntensityAnalyzer()
 print(json.dumps([judge.polarity_scores(text)["compound"] for text in json.load(sys.stdin)]))
 """
+
+
+def reading() -> dict[str, float]:
+    """How many texts were read for what is remembered, and in how many CPU-seconds."""
+    return dict(json.loads(SPENT.read_text())) if SPENT.exists() else {"texts": 0, "cpu_seconds": 0.0}
 
 
 class Remembered(Reader):
@@ -89,6 +95,9 @@ class Remembered(Reader):
                 said = dict(zip(map(tuple, self.words[0]), found.logp[0][at], strict=True))  # labels come in any order
                 known[text] = (found.mean[at].astype("f2"), found.last[:, at].astype("f2"), said)
             CACHE.mkdir(parents=True, exist_ok=True)
+            was = reading()
+            total = {"texts": was["texts"] + len(new), "cpu_seconds": was["cpu_seconds"] + time.process_time() - began}
+            SPENT.write_text(json.dumps(total))
             path.write_bytes(pickle.dumps(known))
         rows = [known[text] for text in texts]
         mean, last = (np.stack([row[part] for row in rows]).astype("f4") for part in (0, 1))
@@ -197,7 +206,7 @@ def main() -> None:
         for seed in range(3):
             rows += one(name, seed, checkpoint, compound)
             print(f"{name} {seed}: {Remembered.read_texts} texts read in {Remembered.spent:.0f} CPU-s", flush=True)
-    spent = {"texts": Remembered.read_texts, "cpu_seconds": round(Remembered.spent, 1)}
+    spent = reading()
     shown, methods = [], list(dict.fromkeys(row["method"] for row in rows))
     for name in options.sets:
         shown.append({"set": name, "method": "one rater", "accuracy": ceiling[name]})
