@@ -12,8 +12,8 @@ figures here are from at most 1,000 of the others. Three seeds, each another 200
   one rater   how often a rater, left out, agrees with the sign of the mean of the others (a 0 counts half): the ceiling
   VADER       compound > 0; "fitted": a logistic curve of the compound score on the 200 examples
   tf-idf      words and pairs of words, logistic regression, C by cross-validation, on the 200 examples
-  zero-shot   `Labeller.sentiment`: raw (the model's own answer), half of its lean on sentences of our own removed, and its lean on
-              the 48 unlabelled ones
+  zero-shot   `Labeller.sentiment`: raw (the model's own answer), half of its lean on sentences of our own removed, and
+              its lean on the 48 unlabelled ones
   N examples  `Labeller.fit`
 
 ECE: ten groups of equal number. `answered`, `right`: the share of texts whose label has probability .9 or more, and how
