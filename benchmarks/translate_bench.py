@@ -213,7 +213,7 @@ def peer(pairs: list[Pair], seconds: float, width: int) -> Translator:
         descent.step()
         step += 1
         average.update(step)
-    model.load_state_dict(average.final(), strict=False)
+    model.load_state_dict(average.final, strict=False)
     print(f"lstm: {step} steps, loss {float(loss):.2f}", flush=True)
     return Translator(Lstm(words, model))  # type: ignore[arg-type]
 

@@ -42,9 +42,11 @@ TABLES: dict[str, dict[str, str]] = {
         "monitor": "likely.cli.monitor:monitor",
         "chat": "likely.cli.chat:chat",
         "label": "likely.cli.label:label",
+        "sentiment": "likely.cli.sentiment:sentiment",
         "summarise": "likely.cli.summarise:summarise",
         "translate": "likely.cli.translate:translate",
         "tune": "likely.cli.tune:tune",
+        "headline": "likely.cli.summarise:headline",
         "serve": "likely.cli.serve:serve",
     },
     "app": {

@@ -224,3 +224,8 @@ def test_wishes_that_make_no_sense(engine: Engine) -> None:
         summarise(TALE, model=shallow())
     with pytest.raises(LikelyError, match="no-such-model"):
         summarise(TALE, model="no-such-model")
+
+
+def test_a_headline_does_not_end_in_the_middle_of_a_phrase() -> None:
+    sentence = "A certain father had two sons, the elder of who was smart and sensible, and could do everything."
+    assert shortened(sentence, 12) == "A certain father had two sons"

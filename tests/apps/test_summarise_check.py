@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+import re
+
 import pytest
 
 from likely.apps.summarise.check import Source
@@ -111,3 +114,33 @@ def test_several_numbers_and_none() -> None:
     assert numbers("v2 and A4 and x.5y") == []
     assert readings("192.168.0.1") != readings("192.168.0.2")
     assert numbers("9" * 400)[0].values
+
+
+def test_no_number_or_name_that_was_put_in_passes() -> None:
+    """Every sentence of the tale that has a number or a name, with each of them in turn changed for one it has not."""
+    draw = random.Random(0)
+    foreign = ["Zurich", "Petersen", "Quentin", "Orwell", "Smith", "Berlin"]
+    planted = []
+    for sentence in (one.text for one in SOURCE.sentences):
+        for match in re.finditer(r"\d+(?:\.\d+)?", sentence):
+            number = str(draw.randint(50, 9999) + 0.7)
+            planted.append((sentence[: match.start()] + number + sentence[match.end() :], "number"))
+        for word in ("three", "six", "twenty-one"):
+            if word in sentence:
+                planted.append((sentence.replace(word, "seventeen"), "number"))
+        for match in re.finditer(r"(?<=[a-z] )[A-Z][a-z]+", sentence):
+            planted.append((sentence[: match.start()] + draw.choice(foreign) + sentence[match.end() :], "name"))
+        words = sentence.split()
+        at = draw.randrange(1, len(words))
+        planted.append((" ".join([*words[:at], draw.choice(foreign), *words[at:]]), "name"))
+        planted.append((" ".join([*words[:at], "7,412", *words[at:]]), "number"))
+    assert len(planted) > 30
+    missed = [text for text, kind in planted if kind not in {one.kind for one in SOURCE.problems(text)}]
+    assert missed == []
+
+
+@pytest.mark.parametrize("run", [".", ". ", " ", "\n", "\n  ", '"', "1,", "A.", "a-", '!"', "minus ", "(", "'"])
+def test_endless_runs_cost_no_more_than_their_length(run: str) -> None:
+    text = "Oxley has 3 mills" + run * 50_000 + " and 40 sacks."
+    source = Source(text, split(text))  # a quadratic pattern takes minutes here
+    assert "number" in {one.kind for one in source.problems("Oxley has 77 mills.")}

@@ -110,3 +110,61 @@ def test_mistakes_have_one_clear_line(folder: Path, command: str, wanted: str) -
     assert wanted in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert not (folder / "out2.csv").exists()
+
+
+def test_sentiment_of_what_is_typed_and_of_a_file(folder: Path) -> None:
+    done = run('sentiment "I loved it." --model toy', folder)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[0] in ("positive", "negative")
+    assert done.stdout.strip().endswith("%")
+    two = run('sentiment "I loved it." "It broke." --model toy --each', folder).stdout.splitlines()
+    assert [line.endswith(end) for line, end in zip(two, ("I loved it.", "It broke."), strict=True)] == [True, True]
+    assert "(positive " in two[0]
+    [row] = [json.loads(line) for line in run('sentiment "I loved it." --model toy --json', folder).stdout.splitlines()]
+    assert row["p:positive"] + row["p:negative"] == pytest.approx(1, abs=1e-3)
+    assert row["label"] == max(("positive", "negative"), key=lambda name: row[f"p:{name}"])
+    assert run('sentiment "I loved it." --sure 0.99999 --model toy', folder).stdout.startswith("unsure")
+    by_file = run("sentiment lines.txt --model toy", folder)
+    assert by_file.stdout == run("label sentiment lines.txt --model toy", folder).stdout
+
+
+def test_bits_of_a_language_model(folder: Path) -> None:
+    done = run("score toy lines.txt --flag 10%", folder)
+    assert done.returncode == 0, done.stderr
+    table = pl.read_csv(done.stdout.encode())
+    assert table.columns == ["row", "bits", "tokens", "a_token", "strangest", "flag"]
+    assert len(table) == 20
+    assert table["flag"].sum() == 2
+    assert table.filter("flag")["a_token"].min() >= table.filter(~pl.col("flag"))["a_token"].max()  # type: ignore[operator]
+    tokens = pl.read_csv(
+        run("score toy lines.txt --each", folder).stdout.encode(), schema_overrides={"token": pl.String}
+    )
+    assert tokens.group_by("row").agg(pl.col("bits").sum()).sort("row")["bits"].to_list() == pytest.approx(
+        table["bits"].to_list(), rel=1e-6
+    )
+    first = tokens.filter(pl.col("row") == 0)["token"].to_list()
+    assert "".join(first) == (folder / "lines.txt").read_text().splitlines()[0]
+    holes = run("score toy new.csv --column words", folder)
+    assert pl.read_csv(holes.stdout.encode())["row"].to_list() == list(range(20))  # the row without a text is left out
+
+
+@pytest.mark.parametrize(
+    ("command", "wanted"),
+    [
+        ("sentiment nothing.csv --model toy", "No file 'nothing.csv'"),
+        ("sentiment '' --model toy", "empty text"),
+        ("sentiment lines.txt 'It broke.' --model toy", "give one file, or texts in quotes"),
+        ("sentiment 'It broke.' --column a --model toy", "go with a file of texts"),
+        ("sentiment 'It broke.' --sure 1 --model toy", "sure=1"),
+        ("score toy lines.txt --each --flag 1%", "give one of them"),
+        ("score toy lines.txt --column a", "no columns"),
+        ("score toy nothing.txt", "No file 'nothing.txt'"),
+        ("score my.labels lines.txt --each", "go with a language model"),
+        ("score nowhere.gguf lines.txt", "There is no 'nowhere.gguf'"),
+    ],
+)
+def test_mistakes_with_sentences_and_bits(folder: Path, command: str, wanted: str) -> None:
+    done = run(command, folder)
+    assert done.returncode == 2
+    assert wanted in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1

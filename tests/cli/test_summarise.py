@@ -80,3 +80,14 @@ def test_mistakes_have_one_clear_line(folder: Path, command: str, wanted: str) -
     assert done.returncode == 2
     assert wanted in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_headline_as_it_is_named(folder: Path) -> None:
+    named = run("headline tale.txt --extract", folder)
+    assert named.returncode == 0, named.stderr
+    assert 1 < len(named.stdout.split()) <= 13  # twelve words and an ellipsis
+    assert named.stdout == run("summarise tale.txt --headline --extract", folder).stdout
+    assert json.loads(run("headline tale.txt --extract --json", folder).stdout)["headline"] == named.stdout.strip()
+    missing = run("headline nothing.txt", folder)
+    assert missing.returncode == 2
+    assert "No file 'nothing.txt'" in missing.stderr

@@ -46,8 +46,10 @@ for verb in (fit.fit, sample.sample, fill.fill, score.score, report.report, show
 APPLICATIONS = {
     "monitor": "Watch machines and tables (fit, watch, life)",
     "chat": "Talk with a language model, or with your documents",
-    "label": "Sentiment or any labels of your own: zero-shot, or from a few examples (sentiment, fit, apply)",
-    "summarise": "Summaries and headlines, every number and name checked against the source",
+    "label": "Labels of your own for texts: zero-shot, or from a few examples (zero, fit, apply, test)",
+    "sentiment": "Positive or negative, of a sentence or of a file of texts",
+    "summarise": "A summary of a text, every number and name checked against it",
+    "headline": "A headline for a text",
     "translate": "Learn to translate from pairs, translate texts and .po files (fit, apply)",
     "tune": "Fine-tune a checkpoint: all weights or LoRA",
     "serve": "Serve models: OpenAI's routes and our own verbs",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -16,8 +15,8 @@ from likely.apps.label import SENTIMENT, Labeller
 from likely.apps.label.model import check_sure
 from likely.apps.label.task import flat
 from likely.cli.options import Json, Quiet, Seed, say, show_json
-from likely.codecs.table.read import read
-from likely.errors import DataError, OptionError, UnknownName
+from likely.cli.texts import filled, read_texts
+from likely.errors import OptionError, UnknownName
 from likely.output import writable, writer
 
 label = typer.Typer(
@@ -26,9 +25,6 @@ label = typer.Typer(
     help="Labels texts: sentiment or labels of your own, with probabilities that mean what they say.",
 )
 
-LINES = (".txt", ".text", ".log")
-USUAL = ("text", "texts", "sentence", "review", "comment", "message", "tweet", "content", "body")
-MOST = 2**28  # bytes of texts from standard input
 TELL = 5.0  # seconds of silence before progress is told
 
 Data = Annotated[
@@ -65,9 +61,9 @@ def sentiment(  # noqa: PLR0913  (one argument an option)
 ) -> None:
     """Positive or negative: likely label sentiment reviews.csv --column text"""
     _early(out, sure)
-    frame, name = _table(data, column)
+    frame, name = read_texts(data, column)
     made = Labeller.zero_shot(
-        SENTIMENT, _lean(unlabelled, frame, name), model=model, shares=_shares(share), listen=_listener(quiet)
+        SENTIMENT, lean(unlabelled, frame, name), model=model, shares=_shares(share), listen=listener(quiet)
     )
     _label(made, frame, name, out, sure, each, as_json, quiet)
 
@@ -99,10 +95,10 @@ def zero(  # noqa: PLR0913  (one argument an option)
         told[key.strip()] = meaning.strip()
     if not told:
         raise OptionError('Which labels? Give each: --label billing="bills and prices" --label shipping')
-    frame, name = _table(data, column)
+    frame, name = read_texts(data, column)
     chosen: Any = told if any(told.values()) else list(told)
     made = Labeller.zero_shot(
-        chosen, _lean(unlabelled, frame, name), model=model, shares=_shares(share), listen=_listener(quiet)
+        chosen, lean(unlabelled, frame, name), model=model, shares=_shares(share), listen=listener(quiet)
     )
     _label(made, frame, name, out, sure, each, as_json, quiet)
 
@@ -119,16 +115,14 @@ def fit(
     quiet: Quiet = False,
 ) -> None:
     """Learn from examples: likely label fit examples.csv --text text --label label -o my.labels"""
-    frame, name = _table(data, column, but=label)
+    frame, name = read_texts(data, column, but=label)
     path = writable(out if out is not None else Path(f"{Path(data).name.split('.')[0]}.labels"))
     if label not in frame.columns:
         raise UnknownName("column", label, frame.columns, hint="Name the column of labels: --label NAME")
     told = {key.strip(): words.strip() for key, _, words in (text.partition("=") for text in meaning or [])}
-    frame = _filled(frame, name, quiet)
+    frame = filled(frame, name, quiet)
     names = ["" if value is None else str(value) for value in frame[label].to_list()]
-    made = Labeller.fit(
-        frame[name].to_list(), names, descriptions=told, model=model, seed=seed, listen=_listener(quiet)
-    )
+    made = Labeller.fit(frame[name].to_list(), names, descriptions=told, model=model, seed=seed, listen=listener(quiet))
     made.save(path)
     for note in made.notes:
         say(note, quiet)
@@ -149,7 +143,7 @@ def apply(
 ) -> None:
     """Label texts: likely label apply my.labels texts.csv --sure 0.9"""
     _early(out, sure)
-    frame, name = _table(data, column)
+    frame, name = read_texts(data, column)
     _label(Labeller.load(labeller, model=model), frame, name, out, sure, each, as_json, quiet)
 
 
@@ -163,10 +157,10 @@ def check(
     as_json: Json = False,
 ) -> None:
     """How good it is: likely label test my.labels labelled.csv --label label"""
-    frame, name = _table(data, column, but=label)
+    frame, name = read_texts(data, column, but=label)
     if label not in frame.columns:
         raise UnknownName("column", label, frame.columns, hint="Name the column of true labels: --label NAME")
-    frame = _filled(frame, name, False)
+    frame = filled(frame, name, False)
     found = Labeller.load(labeller, model=model).test(
         frame[name].to_list(), ["" if value is None else str(value) for value in frame[label].to_list()]
     )
@@ -186,65 +180,15 @@ def _early(out: Path | None, sure: float) -> None:
         writable(out)
 
 
-def _table(data: str, column: str | None, but: str = "") -> tuple[pl.DataFrame, str]:
-    """The table, and the name of its column of texts. A file of lines is a table of one column."""
-    if data == "-" or Path(data).suffix.lower() in LINES:
-        frame = pl.DataFrame({"text": _lines(data)}, schema={"text": pl.String})
-        if column not in (None, "text"):
-            raise OptionError(f"--column {column!r}: lines of text have no columns; leave it out.")
-        return frame, "text"
-    frame = read(data)
-    if column is not None:
-        if column not in frame.columns:
-            raise UnknownName("column", column, frame.columns, hint="Name the column of texts: --column NAME")
-        return frame, column
-    names = [name for name in frame.columns if name != but and frame[name].dtype == pl.String]
-    usual = [name for name in names if name.lower() in USUAL]
-    for found in (usual, names):
-        if len(found) == 1:
-            return frame, found[0]
-    raise OptionError(
-        f"Which column holds the texts? Say --column with one of: {', '.join(names or frame.columns)[:300]}."
-    )
-
-
-def _lines(data: str) -> list[str]:
-    if data == "-":
-        raw = sys.stdin.buffer.read(MOST + 1)
-        if len(raw) > MOST:
-            raise DataError(f"More than {MOST >> 20} MB came in: give them as files.")
-        where = "standard input"
-    else:
-        where = data
-        try:
-            raw = Path(data).read_bytes()
-        except FileNotFoundError as error:
-            raise DataError(f"No file {data!r}.") from error
-        except OSError as error:
-            raise DataError(f"Cannot read {data!r}: {error.strerror}.") from error
-    try:
-        lines = [line for line in raw.decode("utf-8-sig").splitlines() if line.strip()]
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise DataError(f"{where} is not UTF-8: line {line} has the byte 0x{raw[error.start]:02x}.") from error
-    if not lines:
-        raise DataError(f"{where} holds no text.")
-    return lines
-
-
-def _filled(frame: pl.DataFrame, name: str, quiet: bool) -> pl.DataFrame:
-    """The rows that have a text."""
-    kept = frame.filter(pl.col(name).cast(pl.String).fill_null("").str.strip_chars() != "")
-    if len(kept) < len(frame):
-        missing = len(frame) - len(kept)
-        say(f"{missing} row{'s' * (missing != 1)} without a text {'were' if missing != 1 else 'was'} left out.", quiet)
-    return kept.with_columns(pl.col(name).cast(pl.String))
-
-
-def _lean(unlabelled: str | None, frame: pl.DataFrame, name: str) -> list[str]:
+def lean(unlabelled: str | None, frame: pl.DataFrame | None = None, name: str = "") -> list[str]:
     """Texts that the model's lean is measured on: those given, else up to 200 of those that are to be labelled."""
-    source, column = (frame, name) if unlabelled is None else _table(unlabelled, None)
-    texts = _filled(source, column, True)[column].to_list()
+    if unlabelled is not None:
+        source, column = read_texts(unlabelled, None)
+    elif frame is not None:
+        source, column = frame, name
+    else:
+        return []
+    texts = filled(source, column, True)[column].to_list()
     step = max(1, len(texts) // 200)
     return texts[::step][:200]
 
@@ -277,7 +221,7 @@ def _label(
         say(note, quiet)
     texts = ["" if value is None else flat(str(value)) for value in frame[name].to_list()]
     places = [row for row, text in enumerate(texts) if text]
-    found = made.label([texts[row] for row in places], sure=sure, listen=_listener(quiet))
+    found = made.label([texts[row] for row in places], sure=sure, listen=listener(quiet))
     for note in made.notes:
         say(note, quiet)
     found = found.with_columns(pl.Series("row", places, dtype=pl.Int64))
@@ -315,7 +259,7 @@ def _told(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _listener(quiet: bool) -> Callable[[int, int], None] | None:
+def listener(quiet: bool) -> Callable[[int, int], None] | None:
     """Tells every few seconds how far the reading is."""
     if quiet:
         return None

@@ -1,4 +1,4 @@
-"""likely summarise: summaries and headlines, every number and name checked against the source."""
+"""likely summarise, likely headline: every number and name checked against the source."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from likely.apps.summarise import Summary, headline
+from likely.apps.summarise import Summary
+from likely.apps.summarise import headline as head_line
 from likely.apps.summarise import summarise as sum_up
 from likely.cli.options import Json, Quiet, Seed, say
 from likely.codecs.table.read import decoded
@@ -21,39 +22,43 @@ summarise = typer.Typer(
     help="Summaries and headlines, every number and name checked against the source.",
 )
 
+headline = typer.Typer(
+    name="headline", no_args_is_help=True, help="A headline for a text; its numbers and names stand in the text."
+)
+
 MOST = 64 * 2**20  # bytes of a text
+File = Annotated[str, typer.Argument(help="A text file, or - for standard input.", show_default=False)]
+Words = Annotated[int, typer.Option(help="Words of a headline, at most.")]
+Extract = Annotated[bool, typer.Option("--extract", help="Sentences of the text only: no model, nothing written.")]
+Model = Annotated[str, typer.Option(help="A checkpoint: a folder, a .gguf file, or the name of a packaged one.")]
+Encoding = Annotated[str, typer.Option(help="Of the file.")]
 
 
 @summarise.command(no_args_is_help=True)
 def run(  # noqa: PLR0913  (one argument an option)
-    file: Annotated[str, typer.Argument(help="A text file, or - for standard input.", show_default=False)],
+    file: File,
     sentences: Annotated[int, typer.Option("-n", "--sentences", help="How many sentences, at most.")] = 3,
     head: Annotated[bool, typer.Option("--headline", help="A headline instead of a summary.")] = False,
-    words: Annotated[int, typer.Option(help="Words of a headline, at most.")] = 12,
-    extract: Annotated[
-        bool, typer.Option("--extract", help="Sentences of the text only: no model, nothing written.")
-    ] = False,
+    words: Words = 12,
+    extract: Extract = False,
     doubtful: Annotated[
         str, typer.Option(help="Written sentences that the text does not bear out: replace, drop or flag.")
     ] = "replace",
     sources: Annotated[bool, typer.Option("--sources", help="After each sentence the lines it rests on.")] = False,
     beside: Annotated[bool, typer.Option("--both", help="Also print the extractive summary.")] = False,
-    model: Annotated[
-        str, typer.Option(help="A checkpoint: a folder, a .gguf file, or the name of a packaged one.")
-    ] = "smollm2",
+    model: Model = "smollm2",
     chunk: Annotated[int, typer.Option(help="Tokens read at once; 0 = by itself.")] = 0,
-    encoding: Annotated[str, typer.Option(help="Of the file.")] = "utf-8",
+    encoding: Encoding = "utf-8",
     seed: Seed = 0,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Sum up a text: likely summarise report.txt --sources"""
+    if head:
+        title(file, words, extract, model, encoding, seed, as_json)
+        return
     text = _text(file, encoding)
     chosen = None if extract else model
-    if head:
-        line = headline(text, words=words, model=chosen, seed=seed)
-        print(json.dumps({"headline": line}, ensure_ascii=False) if as_json else line)
-        return
     made = sum_up(
         text, sentences=sentences, model=chosen, doubtful=doubtful, chunk=chunk, listen=lambda note: say(note, quiet)
     )
@@ -67,6 +72,21 @@ def run(  # noqa: PLR0913  (one argument an option)
         say(note, quiet)
     for flag in made.flagged:
         say(f"{flag.done.capitalize()}: {flag.sentence}\n    {'; '.join(map(str, flag.problems))}.", quiet)
+
+
+@headline.command(no_args_is_help=True)
+def title(
+    file: File,
+    words: Words = 12,
+    extract: Extract = False,
+    model: Model = "smollm2",
+    encoding: Encoding = "utf-8",
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """One line for a text: likely headline report.txt"""
+    line = head_line(_text(file, encoding), words=words, model=None if extract else model, seed=seed)
+    print(json.dumps({"headline": line}, ensure_ascii=False) if as_json else line)
 
 
 def _page(made: Summary, sources: bool) -> str:

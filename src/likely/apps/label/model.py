@@ -35,6 +35,7 @@ FEW = 16  # unlabelled texts from which on a model's lean is measured on them
 SHOTS = 8  # examples shown before every text, at most; the others teach the head
 LEAST = 8  # examples to fit from
 LEVELS = (0.5, 0.7, 0.8, 0.9, 0.95, 0.99)  # how sure: the report says what each costs
+OWN = 0.5  # of the lean measured on sentences of our own, which are of another kind than what is to be labelled
 MODEL = "smollm2"
 PARTS = ("middle", "spread", "weight", "bias")  # of a head
 
@@ -87,7 +88,7 @@ class Labeller:
         wanted = _shares(task, shares)
         made = cls(task, opened(model), None, 1.0, np.zeros(len(task.labels)), {"examples": 0})
         texts = _texts(unlabelled, "unlabelled texts", least=0)
-        notes = []
+        notes, trust = [], 1.0
         if len(texts) < FEW:
             own = ORDINARY if task.question == SENTIMENT.question else EMPTY
             what = f"{len(own)} sentences of our own" if own is ORDINARY else "texts that say nothing"
@@ -95,8 +96,9 @@ class Labeller:
                 f"{len(texts)} unlabelled texts were given; with {FEW} or more the model's lean to a label is measured "
                 f"on them. It was measured on {what}."
             )
+            trust = OWN if own is ORDINARY else 1.0
             texts, wanted = list(own), np.full(len(task.labels), 1 / len(task.labels))
-        made.offset = remove_prior(made._read(texts, listen).answers, wanted)
+        made.offset = trust * remove_prior(made._read(texts, listen).answers, wanted)
         made.about |= {"unlabelled": len(texts)}
         made.notes = notes + made.notes
         return made

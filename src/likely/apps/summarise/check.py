@@ -46,6 +46,7 @@ _DEMONYMS = ("n", "an", "ian", "ean", "ish", "ese", "i", "s", "es", "ns", "ans",
 _COUNTRIES = ("", "a", "y", "e", "ia", "o")
 _MARKS = " \t\n\"'\u2018\u2019\u201c\u201d\u00ab([-*\u2022#"
 _STARTS = re.compile(r"[.!?:;]\s|[\"\u201c\u201d\u00ab]\s*$|\s[-\u2013\u2014]\s")
+_CLAUSES = re.compile(r"(?<![,.;:!?()\u2014])[,.;:!?()\u2014]++\s|\bbut\b")  # linear on endless marks
 _END = re.compile(r"[.!?\u2026\u3002\uff01\uff1f][\"'\u2019\u201d\u00bb)\]]*$")
 
 
@@ -194,7 +195,7 @@ class Source:
 def denied(text: str) -> set[str]:
     """The terms that stand under a no: up to five words behind it, in the same clause."""
     found: set[str] = set()
-    for clause in re.split(r"[,.;:!?()\u2014]+\s|\bbut\b", text):
+    for clause in _CLAUSES.split(text):
         reach = 0
         for word in words(clause):
             low = word.lower()

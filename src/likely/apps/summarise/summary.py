@@ -168,7 +168,8 @@ def shortened(sentence: str, most: int) -> str:
     if len(tokens) <= most:
         return clean
     for at in range(min(most, len(tokens)), max(4, most // 2) - 1, -1):
-        if tokens[at - 1][-1] in ",;:\u2014-" or tokens[at] in CLAUSES:
+        ends = tokens[at - 1][-1] in ",;:\u2014-" or tokens[at] in CLAUSES
+        if ends and tokens[at - 1].lower() not in STOP:  # not "two sons, the elder of"
             return " ".join(tokens[:at]).rstrip(",;:\u2014- ")
     kept = tokens[:most]
     while len(kept) > 3 and kept[-1].lower().strip(",;:") in STOP:
