@@ -32,7 +32,7 @@ from likely.version import VERSION
 
 PAD, BOS, EOS, OWN = 0, 1, 2, 3  # ids before those of the vocabulary
 LENGTH = 72  # tokens of a sentence; longer ones are cut
-SIZE, LEAST = 6000, 10  # tokens of the vocabulary; texts behind each
+SIZE, LEAST = 3000, 10  # tokens of the vocabulary; texts behind each
 FEWEST = 20  # pairs
 BEAMS, ALPHA = 4, 0.6
 
@@ -113,7 +113,7 @@ def regimen(width: int) -> Training:
     """How it is trained: small batches, since pairs are few; a rate that falls with the width."""
     return Training(
         batch=48, steps=6000, rate=min(2e-3, 0.4 / width), warmup=0.08, decay=0.05, betas=(0.9, 0.98),
-        clip=float(LENGTH), ema=0.998, holdout=0.03, patience=12,
+        clip=float(LENGTH), precision="float32", ema=0.998, holdout=0.03, patience=12,
     )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from likely.apps.translate.catalogue import entries_of
 from likely.errors import DataError, UnknownName
 
 MOST, LARGEST, LONGEST = 5_000_000, 1 << 30, 20_000  # pairs, bytes, characters of a text
@@ -110,16 +111,15 @@ def _lines(path: Path, source: str, target: str) -> Iterator[Pair]:
 
 
 def _catalogue(path: Path, source: str, target: str) -> Iterator[Pair]:
-    from likely.apps.translate.catalogue import entries_of
-
-    for entry in entries_of(path):
-        if entry.obsolete or entry.fuzzy:
+    for at, entry in enumerate(entries_of(path), 1):
+        if entry.obsolete or getattr(entry, "fuzzy", False):  # a .mo file holds no fuzzy ones
             continue
         forms = [entry.msgstr] if not entry.msgid_plural else list(entry.msgstr_plural.values())
+        where = f"{path.name!r}, entry {at}"
         if forms and all(forms):
-            yield from _pair(entry.msgid, forms[0], f"{path.name!r}, line {entry.linenum}")
+            yield from _pair(entry.msgid, forms[0], where)
             if entry.msgid_plural and len(forms) > 1:
-                yield from _pair(entry.msgid_plural, forms[-1], f"{path.name!r}, line {entry.linenum}")
+                yield from _pair(entry.msgid_plural, forms[-1], where)
 
 
 def _pair(source: str, target: str, where: str) -> Iterator[Pair]:

@@ -26,7 +26,7 @@ KEPT = re.compile(
     r"|@[A-Za-z_]\w{0,60}@|\\[ntr\"\\]"
     r"|\d+"
 )
-ACCELERATOR = re.compile(r"(?<![\w_&])([_&])(?=[^\W\d_])")
+ACCELERATOR = re.compile(r"(?<![\w_&\ue000-\uf8ff])([_&])(?=[^\W\d_])")
 
 
 class Shielded(NamedTuple):
