@@ -144,6 +144,9 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=32)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--peer", default=BESIDE, help="its command")
+    parser.add_argument(
+        "--quick", action="store_true", help="without the peer's one-at-a-time server, which takes long"
+    )
     asked = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as folder:
@@ -154,6 +157,8 @@ def main() -> None:
         ours += ["--rows", str(asked.clients)]
         rows.append(measure("likely", ours, port, "/readyz", "smollm2", asked))
         for name, more in (("transformers serve", []), ("transformers serve, continuous", ["--continuous-batching"])):
+            if asked.quick and not more:
+                continue
             port = free()
             theirs = [asked.peer, "serve", model, "--device", "cpu", "--dtype", "bfloat16", "--port", str(port), *more]
             try:

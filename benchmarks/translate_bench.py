@@ -214,7 +214,7 @@ def peer(pairs: list[Pair], seconds: float, width: int) -> Translator:
         step += 1
         average.update(step)
     model.load_state_dict(average.final, strict=False)
-    print(f"lstm: {step} steps, loss {float(loss):.2f}", flush=True)
+    print(f"lstm: {step} steps, loss {float(loss.detach()):.2f}", flush=True)
     return Translator(Lstm(words, model))  # type: ignore[arg-type]
 
 

@@ -92,9 +92,9 @@ PIECES = [
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.lists(st.sampled_from(PIECES), max_size=30), st.integers(0, 1000))
-def test_what_must_be_kept_is_kept_by_any_writer(parts: list[str], seed: int) -> None:
-    text = " ".join(parts)
+@given(st.lists(st.sampled_from(PIECES), max_size=30), st.integers(0, 1000), st.sampled_from(["", " "]))
+def test_what_must_be_kept_is_kept_by_any_writer(parts: list[str], seed: int, gap: str) -> None:
+    text = gap.join(parts)
     made = Translator(Careless(seed)).translate([text])[0]
     assert Counter(kept(made)) == Counter(kept(text))
     assert made.count("\n") == text.count("\n")

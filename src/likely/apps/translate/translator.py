@@ -3,8 +3,9 @@
     text -> sentences and gaps (`segment`) -> marks (`shield`) -> a writer -> every mark once? else in pieces -> text
 
 A writer gets sentences with marks and may do anything with them. A sentence whose marks do not come back, each once, is
-written again in the pieces between the marks, which hold none, and these are put together in the order of the source:
-so placeholders and markup are kept whatever the writer does.
+written again in the pieces between the marks, which hold none, and these are put together in the order of the source;
+where even that would change what is kept, the sentence stays untranslated. So placeholders and markup are kept whatever
+the writer does.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Protocol
 
 from likely.apps.translate.catalogue import Filled, fill
 from likely.apps.translate.segment import cut
-from likely.apps.translate.shield import KEPT, MARK, PRIVATE, Shielded, shield, unshield
+from likely.apps.translate.shield import KEPT, MARK, PRIVATE, Shielded, kept, shield, unshield
 from likely.core import Progress
 from likely.errors import DataError
 
@@ -71,11 +72,11 @@ class Translator:
         drafts = self._write([one.text if at not in over else "" for at, one in enumerate(marked)], listen)
         out = []
         for at, (sentence, one, draft) in enumerate(zip(sentences, marked, drafts, strict=True)):
-            if at in over or not _whole(one, draft):
+            made = unshield(draft, one) if at not in over and _whole(one, draft) else ""
+            if not _same(made, sentence):  # words may run into what is kept: "$user" and "s"
                 self.again += 1
-                out.append(self._pieces(sentence))
-            else:
-                out.append(unshield(draft, one))
+                made = self._pieces(sentence)
+            out.append(made if _same(made, sentence) else sentence)
         return out
 
     def _pieces(self, sentence: str) -> str:
@@ -113,6 +114,11 @@ class Translator:
 def _whole(one: Shielded, draft: str) -> bool:
     """Whether every mark came back once, and nothing else that would have to be kept."""
     return Counter(MARK.findall(draft)) == Counter(MARK.findall(one.text)) and not KEPT.search(MARK.sub(" ", draft))
+
+
+def _same(made: str, sentence: str) -> bool:
+    """Whether a translation keeps what its sentence holds."""
+    return Counter(kept(made)) == Counter(kept(sentence)) and bool(made)
 
 
 def _speaks(text: str) -> bool:
