@@ -181,6 +181,7 @@ def test_a_dialogue_in_a_terminal(folder: Path) -> None:
     terminal.until("Where to?")
     terminal.type("\x03")
     terminal.until("(Ctrl-D or /quit leaves.)")
+    terminal.until("> ")  # what is typed before a prompt stands there may be lost
     terminal.type("\x04")
     assert terminal.process.wait(60) == 0
     os.close(terminal.main)

@@ -131,7 +131,7 @@ def test_a_ragged_recording_is_counted() -> None:
     place = torch.arange(7)
     target = torch.where(place < length[:, None], torch.nn.functional.pad(kind + 3, (0, 1)), 0)
     target = torch.where(place == length[:, None], 2, target)
-    config = Seq2seqConfig(width=48, heads=2, encoder=1, depth=1, dropout=0.0, batch=64, steps=200, rate=5e-3)
+    config = Seq2seqConfig(width=48, heads=2, encoder=1, depth=1, dropout=0.0, batch=64, steps=500, rate=5e-3)
     model = Seq2seq(space, Reals((6, 2), ragged=True), config)
     fit(model, Batch(target[:500], Batch(x[:500], None, mask[:500])), Budget(), training=model.plan())
     found = model.search(Batch(x[500:], None, mask[500:]), beams=2)
