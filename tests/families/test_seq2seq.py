@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -122,7 +123,7 @@ def test_sentences_are_turned_round() -> None:
 
 def test_a_ragged_recording_is_counted() -> None:
     """Reals of 1 to 6 steps of noise around (1, 0) or (0, 1): the target spells which they were."""
-    n, space = 600, Tokens(5, 7)
+    n, space = 3000, Tokens(5, 7)
     kind = torch.randint(0, 2, (n, 6), generator=rng())
     length = torch.randint(1, 7, (n,), generator=rng(1))
     mask = torch.arange(6) < length[:, None]
@@ -131,11 +132,17 @@ def test_a_ragged_recording_is_counted() -> None:
     place = torch.arange(7)
     target = torch.where(place < length[:, None], torch.nn.functional.pad(kind + 3, (0, 1)), 0)
     target = torch.where(place == length[:, None], 2, target)
-    config = Seq2seqConfig(width=48, heads=2, encoder=1, depth=1, dropout=0.0, batch=64, steps=500, rate=5e-3)
+    config = Seq2seqConfig(width=48, heads=2, encoder=1, depth=1, dropout=0.0, batch=64, steps=600, rate=5e-3)
+    torch.manual_seed(0)
     model = Seq2seq(space, Reals((6, 2), ragged=True), config)
-    fit(model, Batch(target[:500], Batch(x[:500], None, mask[:500])), Budget(), training=model.plan())
-    found = model.search(Batch(x[500:], None, mask[500:]), beams=2)
-    assert float((found.x == target[500:]).all(1).float().mean()) > 0.7
+    fit(
+        model,
+        Batch(target[:2900], Batch(x[:2900], None, mask[:2900])),
+        Budget(),
+        training=replace(model.plan(), precision="float32"),
+    )
+    found = model.search(Batch(x[2900:], None, mask[2900:]), beams=2)
+    assert float((found.x == target[2900:]).all(1).float().mean()) > 0.7
 
 
 def test_all_items_of_a_tiny_space_are_listed() -> None:
