@@ -69,6 +69,9 @@ PIECES = [
     "{{x}}",
     "$name|",
     "${HOME}",
+    "#{x}",
+    "%{count}",
+    "%<PRId64>",
     "<b>",
     "</b>",
     "<a href='x'>",
@@ -206,7 +209,7 @@ def test_files_of_pairs(tmp_path: Path) -> None:
         ("x.docx", b"", "no file of pairs"),
         ("x.tsv.gz", b"\x1f\x8b\x00", "cannot be unpacked"),
         ("x.mo", b"\xde\x12\x04\x95" + b"\xff" * 40, "catalogue"),
-        ("x.po", b'msgid "a"\nmsgstr "b\n\n???', "no message catalogue"),
+        ("x.po", b'msgid "a"\nmsgstr "b\n\n???', "line 2 is no line of a .po file"),
     ],
 )
 def test_what_is_no_file_of_pairs(name: str, content: bytes, message: str, tmp_path: Path) -> None:
@@ -264,6 +267,22 @@ def test_a_catalogue_is_filled_in_and_the_rest_stays(tmp_path: Path) -> None:
     made.save_as_mofile(str(tmp_path / "m.mo"))
     assert Pair("done", "fertig") in read_pairs(tmp_path / "m.mo")
     assert "fuzzy" not in Translator(Careless(0)).fill(tmp_path / "m.po", reviewed=True)[0]
+
+
+@pytest.mark.parametrize(("forms", "held"), [(1, [1]), (2, [0, 1]), (3, [1, 1, 1])])
+def test_a_plural_form_holds_the_number_where_the_language_needs_it(
+    forms: int, held: list[int], tmp_path: Path
+) -> None:
+    text = PO.replace("nplurals=3", f"nplurals={forms}").replace('msgid "%d file"', 'msgid "One file"')
+    (tmp_path / "m.po").write_text(text)
+    made = polib.pofile(Translator(Copying()).fill(tmp_path / "m.po")[0])[2].msgstr_plural
+    assert [made[form].count("%d") for form in range(forms)] == held
+
+
+def test_forms_that_a_person_wrote_stay(tmp_path: Path) -> None:
+    (tmp_path / "m.po").write_text(PO.replace('msgstr[0] ""', 'msgstr[0] "%d Datei"'))
+    made = polib.pofile(Translator(Copying()).fill(tmp_path / "m.po")[0])[2].msgstr_plural
+    assert made == {0: "%d Datei", 1: "%d files", 2: "%d files"}
 
 
 def test_too_few_pairs_and_texts_that_are_none() -> None:
