@@ -30,7 +30,7 @@ def save(name: str, rows: list[dict[str, Any]], **about: Any) -> Path:
     FOLDER.mkdir(exist_ok=True)
     path = FOLDER / f"{name}.json"
     content = {
-        "command": "python " + " ".join([f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
+        "command": "python " + " ".join([f"benchmarks/{Path(sys.argv[0]).name}", *map(_placeless, sys.argv[1:])]),
         "date": date.today().isoformat(),
         "machine": machine(),
         **about,
@@ -38,6 +38,11 @@ def save(name: str, rows: list[dict[str, Any]], **about: Any) -> Path:
     }
     path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
     return path
+
+
+def _placeless(word: str) -> str:
+    """An argument without where this machine keeps it: /home/me/x/bin/python -> python."""
+    return Path(word).name if Path(word).is_absolute() else word
 
 
 def table(rows: list[dict[str, Any]], columns: list[str]) -> str:

@@ -152,15 +152,11 @@ class Lstm:
 
     def __init__(self, words: Vocabulary, model: Peer) -> None:
         self.words, self.model = words, model.eval()
-        self.fitting = own.Own._fitting
 
     @torch.no_grad()
     def write(self, sentences: list[str]) -> list[str]:
-        parts = [list(own.Own._fitting(self, text, 0)) for text in sentences]  # type: ignore[arg-type]
+        parts = [list(own.fitting(self.words, text)) for text in sentences]
         return [" ".join(self._beam(ids) for ids in rows) for rows in parts]
-
-    def _fitting(self, sentence: str, depth: int) -> Any:
-        return own.Own._fitting(self, sentence, depth)  # type: ignore[arg-type]
 
     def _beam(self, ids: list[int], beams: int = own.BEAMS) -> str:
         memory, hidden = self.model.source(torch.tensor([[*ids, own.EOS]]))

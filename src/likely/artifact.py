@@ -39,11 +39,12 @@ def write(path: str | Path, card: dict[str, Any], tensors: dict[str, Tensor]) ->
     """Write card and tensors to `path`, all or nothing. Raises StorageError where the disk refuses."""
     text = _canonical(card)
     arrays: dict[str, Tensor] = {}
+    taken: set[int] = set()
     for name, tensor in sorted(tensors.items()):
         own = tensor.detach().cpu().contiguous()
         # Names that share memory (one matrix for head and embedding) are arrays of their own in a file.
-        shared = any(own.data_ptr() == other.data_ptr() for other in arrays.values()) and own.numel() > 0
-        arrays[name] = own.clone() if shared else own
+        arrays[name] = own.clone() if own.data_ptr() in taken else own
+        taken.add(arrays[name].data_ptr())
     if not arrays:
         arrays = {"nothing": torch.zeros(1, dtype=torch.uint8)}  # a file of no arrays cannot be told from a cut one
     label = {"format": FORMAT, "sha256": _digest(text, arrays), "card": json.loads(text)}
@@ -81,6 +82,14 @@ def read(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     card: dict[str, Any] = label["card"]
     if label.get("sha256") != _digest(_canonical(card), tensors):
         raise _damaged(path, "its contents do not match its checksum")
+    return card, tensors
+
+
+def read_app(path: str | Path, app: str, what: str, make: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The same of a file that an application wrote. Raises ArtifactError where it is none, with how to make it."""
+    card, tensors = read(path)
+    if card.get("app") != app:
+        raise ArtifactError(f"{str(path)!r} is a model of likely, but not {what}. Make one: {make}")
     return card, tensors
 
 

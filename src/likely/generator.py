@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,13 +28,12 @@ from torch import Tensor
 
 from likely import artifact, registry
 from likely.choice import configure
+from likely.completion import Completer, repeat
 from likely.conditions import PREFIX, Conditions
 from likely.core import (
     Batch,
-    Budget,
     Codec,
     Completion,
-    Conditional,
     Density,
     Family,
     Known,
@@ -56,13 +56,11 @@ from likely.errors import (
 )
 from likely.evaluate.report import Report
 from likely.judgement import compare
-from likely.train import loop
 
 CHUNK = 25_000  # items made at once: memory stays flat for any n,
 NUMBERS = 20_000_000  # and this many reals, where items are large
 MADE = 5_000  # images or windows made for a report card: more are not looked at
 TRIES = 50  # rounds of drawing again what breaks a constraint that no construction can hold
-THIN = 0.1  # share of rows with too few effective draws from which a proposal network pays
 
 
 @dataclass
@@ -84,7 +82,6 @@ class Generator:
     conditions: Conditions | None = None
     notes: list[str] = field(default_factory=list)  # what the last call has to say about its result
     _rng: torch.Generator = field(default_factory=torch.Generator, repr=False)
-    _proposal: Family[Any] | None = field(default=None, repr=False)
 
     def __str__(self) -> str:
         return (
@@ -196,33 +193,19 @@ class Generator:
             x = self.family.sample(n, rng=rng, temperature=temperature, grammar=self.codec.grammar)
             ess = np.full(n, np.inf)
         else:
-            completion = self._complete(_repeat(known, n), temperature, rng)
+            completion = self._complete(repeat(known, n), temperature, rng)
             x, ess = completion.x, completion.ess.numpy()
         return self.codec.make(x, rng=rng, within=given, start=start), ess
 
     def _complete(self, known: Known, temperature: float, rng: torch.Generator) -> Completion:
-        if not isinstance(self.family, Conditional):
-            raise Unsupported(
-                f"{self.card['family']['name']!r} cannot complete what is given. "
-                "Families that can: trees, masked, exact; transformer and lstm for texts."
-            )
-        grammar = self.codec.grammar
-        done = self.family.complete(known, rng=rng, temperature=temperature, grammar=grammar, proposal=self._proposal)
-        thin = int((done.ess < getattr(self.family.config, "enough", 0.0)).sum())
-        if thin < max(20, THIN * len(done.ess)) or self._proposal is not None or not hasattr(self.family, "distils"):
-            return done
-        self._proposal = self._distil(str(self.family.distils))
-        return self.family.complete(known, rng=rng, temperature=temperature, grammar=grammar, proposal=self._proposal)
+        done, remark = self._completer.complete(known, temperature, rng)
+        if remark:
+            self.notes.append(remark)
+        return done
 
-    def _distil(self, name: str) -> Family[Any]:
-        """A network that learns from this model's own samples (no data needed) to propose rows for rare conditions."""
-        proposal: Family[Any] = registry.get("family", name)(self.codec.space)
-        rng = torch.Generator().manual_seed(int(self.card["seed"]))
-        x = self.family.sample(min(20_000, max(4_000, 2 * int(self.card["rows"]))), rng=rng)
-        budget = Budget(minutes=0.5, steps=proposal.plan().steps)
-        loop.fit(proposal, Batch(x), budget, seed=int(self.card["seed"]))
-        self.notes.append("Some conditions are rare: a proposal network was learned from the model's own samples.")
-        return proposal
+    @cached_property
+    def _completer(self) -> Completer:
+        return Completer(self.family, self.codec, self.card)
 
     def _chunk(self) -> int:
         """Items made at once."""
@@ -406,11 +389,6 @@ def load(path: str | Path) -> Generator:
 
 
 # ------------------------------------------------------------------------------------------------------ parts
-
-
-def _repeat(known: Known, n: int) -> Known:
-    soft = {j: w.expand(n, -1) for j, w in known.soft.items()} if known.soft else None
-    return Known(known.x.expand(n, -1), known.mask.expand(n, -1), soft)
 
 
 def whole_seed(seed: int) -> int:

@@ -15,6 +15,7 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from likely import artifact
 from likely.apps.translate import Pair, Translator, learn, load, own, read_pairs, save
 from likely.apps.translate.segment import cut, halves
 from likely.apps.translate.shield import MARK, PRIVATE, kept, shield, twin, unshield
@@ -159,6 +160,25 @@ def test_a_saved_one_says_the_same_and_holds_no_pair(translator: Translator, tmp
         load(tmp_path / "cut.likely")
     with pytest.raises(OptionError, match="only learned ones are saved"):
         save(Translator(Copying()), tmp_path / "x.likely")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"width": 2048}, {"depth": 24, "encoder": 24}, {"hidden": 4096}, {"style": "t5"}, {"shared": False}, {"x": 1}],
+)
+def test_a_file_that_asks_for_more_than_it_holds_is_refused(
+    change: dict[str, object], translator: Translator, tmp_path: Path
+) -> None:
+    card, tensors = artifact.read(save(translator, tmp_path / "de.likely"))
+    artifact.write(tmp_path / "bad.likely", {**card, "config": {**card["config"], **change}}, tensors)
+    with pytest.raises(ArtifactError, match="damaged translator"):
+        load(tmp_path / "bad.likely")
+
+
+def test_a_word_without_end_is_written_whole(translator: Translator) -> None:
+    parts = list(own.fitting(translator.writer.words, "x" * 5000 + "é"))  # type: ignore[attr-defined]
+    assert max(map(len, parts)) < own.LENGTH
+    assert "".join(own.decode(translator.writer.words, ids) for ids in parts) == "x" * 5000 + "é"  # type: ignore[attr-defined]
 
 
 def test_same_seed_same_bytes(tmp_path: Path) -> None:

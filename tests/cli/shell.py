@@ -36,6 +36,14 @@ def run(command: str, folder: Path | str = ".") -> Done:
     return Done(code, out.getvalue(), err.getvalue())
 
 
+def check_refused(command: str, message: str, folder: Path) -> None:
+    """That `likely COMMAND` is refused in one line that says `message`, and that standard output stays empty."""
+    done = run(command, folder)
+    assert done.returncode == 2, done.stderr
+    assert message in done.stderr.splitlines()[-1]
+    assert done.stdout == ""
+
+
 def start(command: str, folder: Path) -> subprocess.Popen[bytes]:
     """`likely COMMAND` in a process of its own."""
     return subprocess.Popen(

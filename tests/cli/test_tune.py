@@ -11,7 +11,7 @@ import torch
 from likely import registry
 from likely.cli import app
 from likely.language import adapter, huggingface
-from tests.cli.shell import run
+from tests.cli.shell import check_refused, run
 from tests.language.tune_toys import checkpoint, pairs
 
 if "tune" not in registry.TABLES["command"]:  # until the table has it
@@ -83,8 +83,5 @@ def test_a_run_goes_on(folder: Path) -> None:
     ],
 )
 def test_mistakes_are_one_line_and_leave_nothing(line: str, message: str, folder: Path) -> None:
-    done = run(f"tune {line}", folder)
-    assert done.returncode == 2, done.stderr
-    assert message in done.stderr.splitlines()[-1]
-    assert done.stdout == ""
+    check_refused(f"tune {line}", message, folder)
     assert not (folder / "new").exists()

@@ -22,12 +22,11 @@ translate = typer.Typer(
     pretty_exceptions_enable=False, help="Learns to translate from your pairs; translates texts and .po files.",
 )  # fmt: skip
 
-MOST = 1 << 28  # bytes of standard input
+MOST = 1 << 28  # bytes of a text
+FILES = (".txt", ".text", ".md")  # what ends so is meant as a file
 Source = Annotated[str, typer.Option(help="The column, or key, of the texts.")]
 Target = Annotated[str, typer.Option(help="The column, or key, of the translations.")]
-Checkpoint = Annotated[
-    str, typer.Option("--checkpoint-model", "--model", help="A T5 folder or a chat model, in place of a learned one.")
-]
+Model = Annotated[str, typer.Option(help="A T5 folder or a chat model, in place of a learned one.")]
 To = Annotated[str, typer.Option("--to", help="With --model: the language to translate into, such as German.")]
 
 
@@ -71,7 +70,7 @@ def apply(
         typer.Argument(help="A translator NAME.likely (none with --model); then a text, a file, a .po file, or -."),
     ],
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Where it goes; standard output otherwise.")] = None,
-    model: Checkpoint = "",
+    model: Model = "",
     to: To = "",
     reviewed: Annotated[bool, typer.Option("--reviewed", help=".po: do not flag what is filled in as fuzzy.")] = False,
     quiet: Quiet = False,
@@ -107,7 +106,7 @@ def score(
     what: Annotated[list[str], typer.Argument(help="A translator (none with --model), then pairs it has not seen.")],
     source: Source = "",
     target: Target = "",
-    model: Checkpoint = "",
+    model: Model = "",
     to: To = "",
     as_json: Json = False,
     quiet: Quiet = False,
@@ -162,7 +161,7 @@ def _lines(given: str) -> list[str]:
     """The lines of standard input, of a file, or of a text."""
     if given == "-":
         data = sys.stdin.buffer.read(MOST + 1)
-    elif len(given) < 256 and Path(given).suffix and not any(c.isspace() for c in given):
+    elif given.lower().endswith(FILES) or (len(given) < 256 and Path(given).is_file()):
         path = _file(given)
         with path.open("rb") as file:
             data = file.read(MOST + 1)

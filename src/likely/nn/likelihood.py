@@ -20,6 +20,7 @@ everything broadcasts.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 
 import torch
 import torch.nn.functional as F
@@ -64,7 +65,7 @@ def likelihood(space: Reals, kind: str = "auto", binarise: bool = False) -> Like
     return Bernoulli(space, binarise)
 
 
-class Likelihood(nn.Module):
+class Likelihood(nn.Module, ABC):
     """The law of items given a decoder's output. Subclasses say log_prob, start, mean and draw."""
 
     exact = True  # log_prob is of x itself, not of something drawn from it
@@ -77,13 +78,13 @@ class Likelihood(nn.Module):
         """What is learned of items x (B, *): x itself, or a draw from it."""
         return x
 
+    @abstractmethod
     def start(self, x: Tensor) -> Tensor:
         """Look at items x (B, *); the output (*) that fits them best if it may not depend on the item."""
-        raise NotImplementedError
 
+    @abstractmethod
     def log_prob(self, x: Tensor, out: Tensor) -> Tensor:
         """(B, *) nats of each element."""
-        raise NotImplementedError
 
     def total(self, x: Tensor, out: Tensor) -> Tensor:
         """The sum of log_prob over the event: (B,)."""
@@ -93,13 +94,13 @@ class Likelihood(nn.Module):
         """(B, *) nats that each element lies below the best that could be said of it: a score, never negative."""
         return -self.log_prob(x, out)
 
+    @abstractmethod
     def mean(self, out: Tensor) -> Tensor:
         """The item (B, *) an output stands for, on the levels of the space."""
-        raise NotImplementedError
 
+    @abstractmethod
     def draw(self, out: Tensor, rng: torch.Generator, temperature: float = 1.0) -> Tensor:
         """Items (B, *) drawn from the law; `temperature` scales the noise."""
-        raise NotImplementedError
 
     def settle(self, x: Tensor) -> Tensor:
         """Numbers (B, *) moved to where elements of the space can be: into the bounds, onto the nearest level."""

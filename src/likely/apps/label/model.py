@@ -194,12 +194,7 @@ class Labeller:
     def load(cls, path: str | Path, *, model: Checkpoint | str | Path | None = None) -> Self:
         """Read what `save` wrote. `model`: where its checkpoint is, if not where it was. Raises ArtifactError where the
         file is no labeller or is damaged, Mismatch where the checkpoint is another one."""
-        card, tensors = artifact.read(path)
-        if card.get("app") != "label":
-            raise ArtifactError(
-                f"{str(path)!r} is a model of likely, but no labeller. "
-                "Fit one: likely label fit examples.csv -o my.labels"
-            )
+        card, tensors = artifact.read_app(path, "label", "a labeller", "likely label fit examples.csv -o my.labels")
         try:
             task, about = Task.load(card["task"]), dict(card["about"])
             name, source, wanted = (str(card["checkpoint"][key]) for key in ("name", "source", "print"))

@@ -168,12 +168,9 @@ class Life:
     @classmethod
     def load(cls, path: str | Path) -> Self:
         """Read what `save` wrote. Raises ArtifactError where the file holds something else."""
-        card, tensors = artifact.read(path)
-        if card.get("app") != "life":
-            raise ArtifactError(
-                f"{str(path)!r} is a model of likely, but not one of remaining life. "
-                "Fit one: likely monitor life histories.csv --entity machine -o life.likely"
-            )
+        card, tensors = artifact.read_app(
+            path, "life", "one of remaining life", "likely monitor life histories.csv --entity machine -o life.likely"
+        )
         try:
             readings, scale = Readings.load(card["readings"]), Scale()
             scale.arrays = {name: tensors[f"scale.{name}"] for name in ("middle", "spread")}

@@ -263,12 +263,7 @@ class Monitor:
     @classmethod
     def load(cls, path: str | Path) -> Self:
         """Read what `save` wrote. Raises ArtifactError where the file is no monitor or does not fit together."""
-        card, tensors = artifact.read(path)
-        if card.get("app") != "monitor":
-            raise ArtifactError(
-                f"{str(path)!r} is a model of likely, but not a monitor. "
-                "Fit one: likely monitor fit sensors.csv -o pump.likely"
-            )
+        card, tensors = artifact.read_app(path, "monitor", "a monitor", "likely monitor fit sensors.csv -o pump.likely")
         try:
             readings = Readings.load(card["readings"])
             inner = {n.removeprefix("ensemble."): t for n, t in tensors.items() if n.startswith("ensemble.")}

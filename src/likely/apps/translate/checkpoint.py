@@ -46,15 +46,13 @@ class Chatting:
         self.about = f"{engine.checkpoint.name}, told to translate from {source} to {target}"
 
     def write(self, sentences: Sequence[str]) -> list[str]:
-        """Each by a message of its own, at temperature 0."""
-        out = []
-        for text in sentences:
-            told = TOLD.format(source=self.source, target=self.target, text=text)
-            ids = self.engine.checkpoint.chat([{"role": "user", "content": told}])
-            most = TIMES * len(self.engine.checkpoint.tokenizer.encode(text)) + MORE
-            found = self.engine.generate([ids], Sampling(temperature=0, tokens=most))[0][0]
-            out.append(next((line for line in found.text.splitlines() if line.strip()), ""))
-        return out
+        """Each by a message of its own, at temperature 0; the first line of the answer."""
+        model = self.engine.checkpoint
+        told = [TOLD.format(source=self.source, target=self.target, text=text) for text in sentences]
+        prompts = [model.chat([{"role": "user", "content": text}]) for text in told]
+        most = TIMES * max(len(model.tokenizer.encode(text)) for text in sentences) + MORE
+        found = self.engine.generate(prompts, Sampling(temperature=0, tokens=most))
+        return [next((line for line in row[0].text.splitlines() if line.strip()), "") for row in found]
 
 
 class Encoding:

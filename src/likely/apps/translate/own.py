@@ -46,20 +46,12 @@ class Own:
 
     def write(self, sentences: Sequence[str]) -> list[str]:
         """Sentences with marks, in the other language."""
-        parts = [list(self._fitting(sentence, 0)) for sentence in sentences]
+        parts = [list(fitting(self.words, sentence)) for sentence in sentences]
         flat = [ids for own in parts for ids in own]
         if not flat:
             return [""] * len(sentences)
         said = iter(self._search(flat))
         return [" ".join(next(said) for _ in own) for own in parts]
-
-    def _fitting(self, sentence: str, depth: int) -> Iterator[list[int]]:
-        ids = encode(self.words, [sentence])[0]
-        if len(ids) < LENGTH or depth > 12:
-            yield ids[: LENGTH - 1]
-            return
-        for part in halves(sentence):
-            yield from self._fitting(part, depth + 1)
 
     def _search(self, rows: Sequence[list[int]]) -> list[str]:
         found = self.model.search(Batch(padded(rows)), beams=self.beams, alpha=ALPHA)
@@ -135,6 +127,16 @@ def _example(source: str, target: str) -> Pair:
     return Pair(shielded.text, twin(target, shielded.kept))
 
 
+def fitting(words: Vocabulary, sentence: str) -> Iterator[list[int]]:
+    """The ids of a sentence, in as many parts as it takes for each to fit."""
+    ids = encode(words, [sentence])[0]
+    if len(ids) < LENGTH:
+        yield ids
+        return
+    for part in halves(sentence):  # a character has four ids at most, so this ends
+        yield from fitting(words, part)
+
+
 def encode(words: Vocabulary, texts: Sequence[str]) -> list[list[int]]:
     """Ids of texts: pieces, and an id for each mark."""
     runs = [MARK.split(text) for text in texts]
@@ -189,21 +191,17 @@ def save(translator: Translator, path: str | Path) -> Path:
 
 def load(path: str | Path) -> Translator:
     """Read what `save` wrote. Raises ArtifactError where the file is no translator, or damaged."""
-    card, tensors = artifact.read(path)
-    if card.get("app") != "translate":
-        raise ArtifactError(
-            f"{str(path)!r} is a model of likely, but no translator. "
-            "Make one: likely translate fit pairs.tsv -o de.likely"
-        )
+    card, tensors = artifact.read_app(path, "translate", "a translator", "likely translate fit pairs.tsv -o de.likely")
     try:
         config = Seq2seqConfig(**card["config"])
         words, about = Vocabulary.load(card["words"]), str(card["about"])[:200]
-        if not (
-            config.shared and 16 <= config.width <= 2048 and 1 <= config.depth <= 24 and config.encoder == config.depth
-        ):
+        # Before a network is made: its size is what these say, and the file must hold as much.
+        sound = config.shared and config.hidden == 0 and config.encoder == config.depth and config.style == "rope"
+        if not sound or not 16 <= config.width <= 2048 or not 1 <= config.depth <= 24:
             raise ValueError("its sizes are none that are written")
-        if not 0 <= config.hidden <= 16 * config.width or not 1 <= config.heads <= config.width:
-            raise ValueError("its sizes are none that are written")
+        held = sum(tensor.numel() for tensor in tensors.values())
+        if held < config.width * (len(words) + 12 * config.depth * config.width):
+            raise ValueError("it holds fewer weights than its sizes want")
         space = Tokens(OWN + len(words) + MOST, LENGTH, PAD, BOS, EOS)
         model = Seq2seq(space, space, config)
         wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}

@@ -11,7 +11,7 @@ the writer does.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -103,11 +103,12 @@ class Translator:
         """By the writer, sentences of like length together."""
         order = sorted((at for at, text in enumerate(texts) if text), key=lambda at: len(texts[at]))
         out = [""] * len(texts)
-        for rows in _groups(order):
+        for first in range(0, len(order), GROUP):
+            rows = order[first : first + GROUP]
             for at, text in zip(rows, self.writer.write([texts[at] for at in rows]), strict=True):
                 out[at] = " ".join(text.split())
             if listen is not None:
-                listen(Progress("translating", (order.index(rows[-1]) + 1) / len(order)))
+                listen(Progress("translating", (first + len(rows)) / len(order)))
         return out
 
 
@@ -124,8 +125,3 @@ def _same(made: str, sentence: str) -> bool:
 def _speaks(text: str) -> bool:
     """Whether there is something to translate."""
     return any(c.isalpha() for c in KEPT.sub(" ", text))
-
-
-def _groups(rows: Sequence[int]) -> Iterator[Sequence[int]]:
-    for at in range(0, len(rows), GROUP):
-        yield rows[at : at + GROUP]

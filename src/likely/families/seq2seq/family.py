@@ -76,7 +76,7 @@ class Seq2seq(Autoregressive):
         super().__init__(space, given, config)
         self.network = EncoderDecoder(architecture(cast(Seq2seqConfig, self.config), space, given))
         vector = isinstance(given, Reals) and len(given.shape) == 1
-        self.spread = nn.Linear(given.shape[0], SLOTS * self.network.arch.width) if vector else None  # type: ignore
+        self.spread = nn.Linear(given.shape[0], SLOTS * self.network.arch.width) if vector else None  # type: ignore[union-attr]
 
     def plan(self) -> Training:
         """The rate falls with the width."""

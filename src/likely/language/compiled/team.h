@@ -1,4 +1,7 @@
-/* Workers that share the parts of one job. The caller is worker 0; the others wait, spinning a little, then asleep. */
+/* Workers that share the parts of one job. The caller is one of them; the others wait, spinning a little, then asleep.
+
+   Parts are taken, not given: on a machine that does other things, too, a worker may not be running, and who runs does
+   its part. What is waited for at the end is only what somebody has begun. */
 
 #include <pthread.h>
 #include <sched.h>
@@ -11,7 +14,7 @@ typedef void (*Part)(void *all, int worker, int workers);
 
 typedef struct Team {
     int workers;
-    atomic_int begun, left; /* parts begun so far; workers not yet done with the present one */
+    atomic_int begun, next, left; /* jobs begun so far; of the present one: the next part to take, parts not yet done */
     Part part;
     void *all;
     int ended;
@@ -20,8 +23,6 @@ typedef struct Team {
     pthread_cond_t wake;
 } Team;
 
-typedef struct { Team *team; int worker; } Member;
-
 static inline void relax(int spins) {
     if (spins % 64 == 63) sched_yield();
 #if defined(__x86_64__) || defined(__i386__)
@@ -29,10 +30,16 @@ static inline void relax(int spins) {
 #endif
 }
 
+/* Take parts of the present job until none is left. */
+static void take(Team *team) {
+    for (int part; (part = atomic_fetch_add(&team->next, 1)) < team->workers;) {
+        team->part(team->all, part, team->workers);
+        atomic_fetch_sub(&team->left, 1);
+    }
+}
+
 static void *work(void *given) {
-    const Member member = *(Member *)given;
-    Team *team = member.team;
-    free(given);
+    Team *team = given;
     for (int seen = 0;;) {
         for (int spins = 0; atomic_load(&team->begun) == seen && spins < SPINS; spins++) relax(spins);
         if (atomic_load(&team->begun) == seen) {
@@ -40,10 +47,9 @@ static void *work(void *given) {
             while (atomic_load(&team->begun) == seen) pthread_cond_wait(&team->wake, &team->lock);
             pthread_mutex_unlock(&team->lock);
         }
-        seen++;
+        seen = atomic_load(&team->begun);
         if (team->ended) return NULL;
-        team->part(team->all, member.worker, team->workers);
-        atomic_fetch_sub(&team->left, 1);
+        take(team);
     }
 }
 
@@ -54,13 +60,15 @@ static void begin(Team *team) {
     pthread_mutex_unlock(&team->lock);
 }
 
-/* Do a part of `all` by each worker; back when all are done. */
+/* Do `all` in as many parts as there are workers; back when all are done. A worker that comes late finds the parts of
+   this job taken, or takes one of the next: never of a job that is over, whose parts were all done before it ended. */
 static void run(Team *team, Part part, void *all) {
     if (team->workers == 1) { part(all, 0, 1); return; }
     team->part = part, team->all = all;
-    atomic_store(&team->left, team->workers - 1);
+    atomic_store(&team->left, team->workers);
+    atomic_store(&team->next, 0);
     begin(team);
-    part(all, 0, team->workers);
+    take(team);
     for (int spins = 0; atomic_load(&team->left); spins++) relax(spins);
 }
 
@@ -72,10 +80,7 @@ Team *gather(int workers) {
     pthread_cond_init(&team->wake, NULL);
     team->workers = 1;
     for (int i = 1; i < workers && i < 64; i++) {
-        Member *member = malloc(sizeof *member);
-        if (!member) break;
-        *member = (Member){team, i};
-        if (pthread_create(&team->thread[i], NULL, work, member)) { free(member); break; }
+        if (pthread_create(&team->thread[i], NULL, work, team)) break;
         team->workers = i + 1;
     }
     return team;
