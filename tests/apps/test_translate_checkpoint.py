@@ -36,9 +36,10 @@ def test_a_t5_writes_what_it_writes_in_transformers(t5: Path) -> None:
     model = transformers.AutoModelForSeq2SeqLM.from_pretrained(t5)
     ends = sorted(writer.checkpoint.ends)  # type: ignore[attr-defined]
     with torch.no_grad():
+        mask, most = torch.ones(1, len(source), dtype=torch.long), 3 * len(source) + 16
         found = model.generate(
-            torch.tensor([source]), attention_mask=torch.ones(1, len(source), dtype=torch.long),
-            do_sample=False, use_cache=False, max_new_tokens=3 * len(source) + 16, decoder_start_token_id=0, eos_token_id=ends, pad_token_id=0,
+            torch.tensor([source]), attention_mask=mask, do_sample=False, use_cache=False, max_new_tokens=most,
+            decoder_start_token_id=0, eos_token_id=ends, pad_token_id=0,
         )[0, 1:].tolist()  # fmt: skip
     end = next((at for at, id in enumerate(found) if id in ends), len(found))
     assert ours == writer.checkpoint.tokenizer.decode(found[:end]).strip()  # type: ignore[attr-defined]
