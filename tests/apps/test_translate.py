@@ -212,6 +212,8 @@ def test_files_of_pairs(tmp_path: Path) -> None:
         == wanted
     )
     assert read_pairs(tmp_path / "c.tsv", "en", "de") == wanted
+    (tmp_path / "e.tsv").write_text("en\tde\n" + plain)
+    assert read_pairs(tmp_path / "e.tsv") == wanted
     with pytest.raises(UnknownName, match="fr"):
         read_pairs(tmp_path / "c.tsv", "en", "fr")
     with pytest.raises(DataError, match="3 columns"):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
 from pathlib import Path
 
 import polib
 import pytest
 
 from tests.apps.test_translate import PO, pairs
-from tests.cli.shell import check_refused, run
+from tests.cli.shell import check_refused, run, start
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +49,22 @@ def test_a_score_stands_beside_copying(folder: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "chrF" in done.stdout
     assert "copy of the source" in done.stdout
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+def test_ctrl_c_keeps_the_best_and_the_same_line_goes_on(folder: Path) -> None:
+    line = "translate fit pairs.tsv -o stopped.likely --width 32 --depth 1 --checkpoint run --steps {}"
+    process = start(line.format(100_000), folder)
+    assert process.stderr is not None
+    while b"learning" not in process.stderr.readline():
+        assert process.poll() is None
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 0, said.decode()
+    assert b"Stopped early, the best so far is kept. The same line goes on" in said
+    assert run("translate apply stopped.likely Hello", folder).returncode == 0
+    assert list((folder / "run").iterdir())
 
 
 @pytest.mark.parametrize(

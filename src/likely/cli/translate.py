@@ -59,6 +59,11 @@ def fit(  # noqa: PLR0913  (one argument an option)
         )  # fmt: skip
     app.save(made, path)
     best = f", {history.best:.1f} nats a left-out sentence" if history.best is not None else ""
+    if history.stopped in ("interrupted", "terminated"):
+        goes = (
+            "The same line goes on from there." if checkpoint else "With --checkpoint FOLDER it could be gone on with."
+        )
+        say(f"Stopped early, the best so far is kept. {goes}", quiet)
     say(f"{history.step} steps in {history.seconds:.0f} s{best}.\nWrote {path}: {made}.", quiet)
     say(f"Next: likely translate apply {path} 'A text.'   or   messages.po -o filled.po", quiet)
 

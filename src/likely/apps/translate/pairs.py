@@ -12,6 +12,7 @@ import csv
 import gzip
 import io
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +21,7 @@ from likely.apps.translate.catalogue import entries_of
 from likely.errors import DataError, UnknownName
 
 MOST, LARGEST, LONGEST = 5_000_000, 1 << 30, 20_000  # pairs, bytes, characters of a text
+CODE = re.compile(r"[a-z]{2}(?:[-_][a-z]{2,4})?")  # of a language: en and de above two columns are a heading
 SOURCES, TARGETS = ("source", "src", "en"), ("target", "tgt", "translation")
 
 
@@ -85,6 +87,7 @@ def _table(path: Path, source: str, target: str) -> Iterator[Pair]:
                 "their translations, --source NAME --target NAME."
             )
         named = [0, 1]
+        first = int(all(CODE.fullmatch(name) for name in heading) and heading[0] != heading[1])
     for number, row in enumerate(rows[first:], first + 1):
         if not row:
             continue
