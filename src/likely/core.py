@@ -176,6 +176,7 @@ class Training:
     holdout: float = 0.06  # share of items left out to stop early, 0 = none
     patience: int = 10  # evaluations without a better left-out loss before stopping
     evaluations: int = 40  # evaluations over the whole run
+    pool: int = 1  # steps whose items are shared out by length, where items have one: less padding; 1 = none
     # Parts that a step is computed in, for less memory. Like the number of processes it says how, not what is computed,
     # and is no part of a run's identity: hence not of the repr.
     accumulate: int = field(default=1, repr=False)
@@ -264,6 +265,10 @@ class Family(nn.Module, ABC, Generic[S]):
 
     def prepare(self, batch: Batch) -> None:
         """Look at the data once before gradients descend, for a better start. Nothing unless overridden."""
+
+    def lengths(self, batch: Batch) -> Tensor | None:
+        """(n,) how long items are, so that like ones may be learned together; None where all are of one size."""
+        return None
 
     def finish(self, batch: Batch, *, rng: torch.Generator) -> None:
         """Look at the data once more with the weights that were kept: fit a prior to latents. Nothing otherwise.

@@ -30,6 +30,20 @@ def test_epochs_differ_and_steps_need_no_history() -> None:
     assert torch.equal(order.draw(1000, 7, 40, 5), order.draw(1000, 7, 40, 5))
 
 
+@settings(max_examples=40, deadline=None)
+@given(n=st.integers(1, 50), size=st.integers(1, 12), pool=st.integers(2, 9), seed=st.integers(0, 2**63 - 1))
+def test_pools_of_like_items_see_every_item_as_often(n: int, size: int, pool: int, seed: int) -> None:
+    lengths = torch.randint(1, 30, (n,), generator=torch.Generator().manual_seed(0))
+    alike = order.Alike(lengths, pool, size, seed)
+    for at in range(2):
+        drawn = torch.stack([alike.draw(at * pool + step) for step in range(pool)])
+        plain = torch.cat([order.draw(at * pool + step, size, n, seed) for step in range(pool)])
+        assert drawn.flatten().sort().values.equal(plain.sort().values)
+        spans = sorted((int(lengths[rows].min()), int(lengths[rows].max())) for rows in drawn)
+        assert all(one[1] <= next_[0] for one, next_ in itertools.pairwise(spans))
+    assert torch.equal(order.Alike(lengths, pool, size, seed).draw(pool + 1), alike.draw(pool + 1))
+
+
 @settings(max_examples=60, deadline=None)
 @given(n=st.integers(1, 200_000), share=st.floats(0, 0.5))
 def test_a_split_is_a_partition(n: int, share: float) -> None:

@@ -78,6 +78,10 @@ class Autoregressive(Family[Tokens]):
     def head(self, hidden: Tensor) -> Tensor:
         """Logits (..., V) of hidden states (..., W), in memory of their own."""
 
+    def features(self, hidden: Tensor) -> Tensor:
+        """The part of hidden states (..., W) that describes what was written, for whoever judges it."""
+        return hidden
+
     @abstractmethod
     def walk(self, n: int, given: Batch | None) -> Walk:
         """n rows that have seen nothing yet, `bos` included, with room for L steps."""
@@ -108,6 +112,10 @@ class Autoregressive(Family[Tokens]):
             count = torch.bincount(x[self.real(batch)], minlength=space.vocab).float() + 0.5
             with torch.no_grad():
                 self.bias.copy_(torch.log(count / count.sum()))
+
+    def lengths(self, batch: Batch) -> Tensor:
+        """Steps of each item."""
+        return steps(self.real(batch))
 
     def real(self, batch: Batch) -> Tensor:
         """(B, L) true up to and including the first `eos`; `Batch.mask` where there is one."""
@@ -312,7 +320,7 @@ class Autoregressive(Family[Tokens]):
         logits, x, hidden = self.laws(Batch(path.x, given), choice[:, :T])
         logp = -F.cross_entropy(logits, x, reduction="none")
         each = logp.new_zeros(B, T).masked_scatter(choice[:, :T], logp)
-        return Scores(F.pad(each, (0, L - T)), F.pad(hidden.float(), (0, 0, 0, L - T)))
+        return Scores(F.pad(each, (0, L - T)), F.pad(self.features(hidden).float(), (0, 0, 0, L - T)))
 
 
 def whole(x: Tensor, held: Tensor, space: Tokens) -> Tensor:

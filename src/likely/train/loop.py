@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from likely.core import Batch, Budget, Family, Listener, Progress, Training
 from likely.errors import OptionError, TrainingError
@@ -121,6 +121,8 @@ class _Run:
         share = training.holdout if len(self.objectives) == 1 else 0.0
         self.rows, self.left = order.split(len(data.x), share, seed)
         self.size = min(training.batch, len(self.rows))
+        lengths = family.lengths(order.take(data, self.rows, mesh.device)) if training.pool > 1 else None
+        self.alike = order.Alike(lengths.cpu(), training.pool, self.size, seed) if lengths is not None else None
         # On all rows in every process, and before cutting: each starts from the same weights.
         self.model.prepare(order.take(data, self.rows, mesh.device))
         self.share: Share = mesh.wrap(self.model, self.objectives)  # before the state: cutting replaces parameters
@@ -177,7 +179,7 @@ class _Run:
     def step(self, rate: float) -> str:
         """One step of every objective in turn. Returns what was not finite, "" where all was well."""
         numbers, mesh = self.state.numbers, self.mesh
-        rows = self.rows[order.draw(numbers.step, self.size, len(self.rows), self.seed)]
+        rows = self.rows[self.drawn(numbers.step)]
         mine, weight = mesh.part(rows)
         # As many parts in every process, or one would wait for the others.
         pieces = min(self.training.accumulate, max(1, len(rows) // mesh.world))
@@ -209,6 +211,12 @@ class _Run:
         if not bad:
             self.state.average.update(numbers.step)
         return bad
+
+    def drawn(self, step: int) -> Tensor:
+        """Which of the rows a step learns from."""
+        if self.alike is not None:
+            return self.alike.draw(step)
+        return order.draw(step, self.size, len(self.rows), self.seed)
 
     def due(self, progress: float, over: bool) -> bool:
         """Whether to look now: `evaluations` times over the run, at its end, and never more work than the steps."""
@@ -364,6 +372,7 @@ def _check(training: Training, seed: int) -> None:
         "holdout": (0 <= training.holdout <= 0.5, "a share from 0 to 0.5"),
         "patience": (training.patience >= 1, "1 or more"),
         "evaluations": (training.evaluations >= 1, "1 or more"),
+        "pool": (training.pool >= 1, "1 (no pools) or more"),
         "accumulate": (training.accumulate >= 1, "1 or more"),
     }
     for name, (good, wanted) in wants.items():

@@ -7,7 +7,11 @@ All items are laid end to end, epoch after epoch, each epoch in its own order:
 and step s takes the draws s B .. (s + 1) B - 1. Nothing is carried from step to step, so killing and resuming, or
 sharing the batch among several processes, cannot repeat, skip or reorder an item.
 
-Letters: n items, B items a step.
+Where items differ in length, most of a batch of mixed ones is padding. Then the draws of P steps are a pool, which is
+put in order of length and cut into P batches of like ones, taken in an order drawn from hash(seed, pool): still a
+function of (seed, step), and every item is seen as often.
+
+Letters: n items, B items a step, P steps of a pool.
 """
 
 from __future__ import annotations
@@ -22,7 +26,7 @@ from torch import Tensor
 from likely.core import Batch
 from likely.errors import DataError
 
-SPLIT, EPOCH, STEP, EVALUATION, FINISH = range(5)  # purposes: streams that must not be the same stream
+SPLIT, EPOCH, STEP, EVALUATION, FINISH, POOL = range(6)  # purposes: streams that must not be the same stream
 FEWEST = 20  # items left out at least, where a fifth of the data is not less
 MOST = 4096  # items left out at most: more would only make evaluations slow
 
@@ -51,6 +55,23 @@ def draw(step: int, size: int, n: int, seed: int) -> Tensor:
         parts.append(part)
         first, size = first + len(part), size - len(part)
     return torch.cat(parts)
+
+
+class Alike:
+    """Draws of like length: `lengths` (n,), pools of `pool` steps of `size` items."""
+
+    def __init__(self, lengths: Tensor, pool: int, size: int, seed: int) -> None:
+        self.lengths, self.pool, self.size, self.seed = lengths, pool, size, seed
+        self._at, self._batches = -1, torch.empty(0)
+
+    def draw(self, step: int) -> Tensor:
+        """The positions (size,) that step number `step` (from 0) learns from."""
+        at, place = divmod(step, self.pool)
+        if at != self._at:
+            whole = draw(at, self.pool * self.size, len(self.lengths), self.seed)
+            whole = whole[self.lengths[whole].argsort(stable=True)].view(self.pool, self.size)
+            self._at, self._batches = at, whole[_permutation(self.pool, mix(POOL, self.seed, at))]
+        return self._batches[place]
 
 
 @lru_cache(maxsize=2)

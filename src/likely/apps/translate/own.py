@@ -1,12 +1,14 @@
 """A writer that learned from your pairs: our `seq2seq` family on byte-level pairs, source and target in one vocabulary.
 
-    log p(target | source) = sum_s log softmax(head(h_s))[target_s]           families/seq2seq
+    log p(target | source) = sum_s log softmax(head(h_s) + lexicon_s)[target_s]           families/seq2seq
 
-What helps where pairs are few: numbers and placeholders are marks in both texts; pairs of as many sentences are cut
-into sentences, too; words are spelt in pieces; dropout, and a tenth of each target spread (Sennrich and Zhang 2019,
-arXiv:1905.11901, on what matters with little data). Written by a beam search.
+What helps where pairs are few (docs/log.md, 2026-11-27): a lexicon, counted before the network learns, of what each
+token stands for; frequent words are tokens, others are spelt in pieces; numbers and placeholders are marks in both
+texts; pairs of as many sentences are cut into sentences, too; small batches of like length; little dropout. (Sennrich
+and Zhang 2019, arXiv:1905.11901, on what matters with little data.) Written by a beam search.
 
-Privacy: a piece of more than one byte becomes a token only if `LEAST` texts hold the word; no pair is kept in the file.
+Privacy: a piece of more than one byte becomes a token only if `LEAST` texts hold the word; no pair is kept in the file,
+but the lexicon says what such tokens stand for.
 """
 
 from __future__ import annotations
@@ -32,8 +34,9 @@ from likely.version import VERSION
 
 PAD, BOS, EOS, OWN = 0, 1, 2, 3  # ids before those of the vocabulary
 LENGTH = 72  # tokens of a sentence; longer ones are cut
-SIZE, LEAST = 3000, 10  # tokens of the vocabulary; texts behind each
+SIZE, LEAST = 6000, 3  # tokens of the vocabulary; texts behind each
 FEWEST = 20  # pairs
+LEXICON, MOST_CANDIDATES = 16, 64  # of a token
 BEAMS, ALPHA = 4, 0.6
 
 
@@ -66,7 +69,7 @@ def learn(
     seed: int = 0,
     width: int = 160,
     depth: int = 2,
-    dropout: float = 0.2,
+    dropout: float = 0.1,
     listen: Listener | None = None,
     checkpoint: Path | None = None,
 ) -> tuple[Translator, History]:
@@ -91,7 +94,14 @@ def learn(
     space = Tokens(OWN + len(words) + MOST, LENGTH, PAD, BOS, EOS)
     torch.manual_seed(seed)
     config = Seq2seqConfig(
-        width=width, encoder=depth, depth=depth, heads=max(1, width // 32), dropout=dropout, smooth=0.1, shared=True
+        width=width,
+        encoder=depth,
+        depth=depth,
+        heads=max(1, width // 32),
+        dropout=dropout,
+        smooth=0.1,
+        shared=True,
+        lexicon=LEXICON,
     )
     model = Seq2seq(space, space, config)
     history = fit(
@@ -104,8 +114,8 @@ def learn(
 def regimen(width: int) -> Training:
     """How it is trained: small batches, since pairs are few; a rate that falls with the width."""
     return Training(
-        batch=48, steps=6000, rate=min(2e-3, 0.4 / width), warmup=0.08, decay=0.05, betas=(0.9, 0.98),
-        clip=float(LENGTH), precision="float32", ema=0.998, holdout=0.03, patience=12,
+        batch=24, steps=9000, rate=min(1e-3, 0.16 / width), warmup=0.08, decay=0.05, betas=(0.9, 0.98),
+        clip=float(LENGTH), precision="float32", ema=0.998, holdout=0.03, patience=12, pool=32,
     )  # fmt: skip
 
 
@@ -197,6 +207,7 @@ def load(path: str | Path) -> Translator:
         words, about = Vocabulary.load(card["words"]), str(card["about"])[:200]
         # Before a network is made: its size is what these say, and the file must hold as much.
         sound = config.shared and config.hidden == 0 and config.encoder == config.depth and config.style == "rope"
+        sound = sound and 0 <= config.lexicon <= MOST_CANDIDATES
         if not sound or not 16 <= config.width <= 2048 or not 1 <= config.depth <= 24:
             raise ValueError("its sizes are none that are written")
         held = sum(tensor.numel() for tensor in tensors.values())

@@ -6,6 +6,9 @@
 is tokens (a sentence to translate), a sequence of real vectors (S, C), ragged where `Batch.mask` says so (a recording),
 or one real vector (F,), which is read as a few steps of its own. `style`: "rope" (rotary positions, SwiGLU) or "t5".
 
+`lexicon` K: of each token of a source of tokens, the K tokens of the target that it stands for most, counted before
+training (alignment.py), speak for themselves in the logits (nn/lexicon.py): what helps most where pairs are few.
+
 While learning, a share `smooth` of each step's target may be spread evenly over all outcomes (Szegedy et al. 2016,
 arXiv:1512.00567): sharper laws are punished, and beam search profits.
 
@@ -24,10 +27,12 @@ from torch import Tensor, nn
 from likely.core import Batch, Reals, Space, Tokens, Training
 from likely.errors import Mismatch, OptionError
 from likely.families.autoregressive import Autoregressive
+from likely.families.seq2seq.alignment import align
 from likely.families.seq2seq.search import Found, search
 from likely.nn.condition import required
 from likely.nn.decoder import Cache
-from likely.nn.encoder_decoder import Architecture, EncoderDecoder, Memory, Recall
+from likely.nn.encoder_decoder import Architecture, EncoderDecoder, Memory
+from likely.nn.lexicon import Lexicon
 from likely.nn.portion import take
 from likely.nn.rope import Rope
 
@@ -40,7 +45,8 @@ BYTES = 256 * 2**20  # of keys and values while drawing
 class Seq2seqConfig:
     """`style`: "rope" or "t5". `width` of the stream, `encoder` and `depth` blocks of either half, `heads`, `hidden`
     units; 0 = chosen. `dropout` and `smooth` in [0, 1). `shared`: source and target have one vocabulary, and one
-    embedding. `batch` items a step, `steps` and `rate` of training, 0 = chosen."""
+    embedding. `lexicon`: candidates of a token of the source, 0 = none. `batch` items a step, `steps` and `rate` of
+    training, 0 = chosen."""
 
     style: str = "rope"
     width: int = 0
@@ -51,12 +57,13 @@ class Seq2seqConfig:
     dropout: float = 0.1
     smooth: float = 0.0
     shared: bool = False
+    lexicon: int = 0
     batch: int = 0
     steps: int = 0
     rate: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("width", "encoder", "depth", "heads", "hidden", "batch", "steps", "rate"):
+        for name in ("width", "encoder", "depth", "heads", "hidden", "lexicon", "batch", "steps", "rate"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise OptionError(f"{name}={getattr(self, name)} was given; it must be at least 0 (0: chosen).")
         if self.style not in STYLES:
@@ -76,6 +83,11 @@ class Seq2seq(Autoregressive):
         super().__init__(space, given, config)
         self.network = EncoderDecoder(architecture(cast(Seq2seqConfig, self.config), space, given))
         vector = isinstance(given, Reals) and len(given.shape) == 1
+        self.lexicon: Lexicon | None = None
+        if size := cast(Seq2seqConfig, self.config).lexicon:
+            if not isinstance(given, Tokens):
+                raise Mismatch("lexicon=... says what tokens stand for: it wants a source of tokens.")
+            self.lexicon = Lexicon(given.vocab, space.vocab, self.network.arch.width, size)
         self.spread = nn.Linear(given.shape[0], SLOTS * self.network.arch.width) if vector else None  # type: ignore[union-attr]
 
     def plan(self) -> Training:
@@ -86,6 +98,25 @@ class Seq2seq(Autoregressive):
             rate=config.rate or min(2e-3, 0.3 / self.network.arch.width), warmup=0.05, decay=0.05, betas=(0.9, 0.99),
             clip=float(self.space.length), ema=0.995,
         )  # fmt: skip
+
+    def prepare(self, batch: Batch) -> None:
+        """Look whether items are in order; count what stands for what. Raises DataError."""
+        super().prepare(batch)
+        if self.lexicon is not None:
+            given = cast(Batch, required(batch.given, self.given))
+            x, seen = self.source(given)
+            seen = seen if seen is not None else torch.ones_like(x, dtype=torch.bool)
+            rows = [[part[real].tolist() for part, real in zip(ids.cpu(), mask.cpu(), strict=True)]
+                    for ids, mask in ((x, seen), (batch.x, self.real(batch)))]  # fmt: skip
+            sizes = (cast(Tokens, self.given).vocab, self.space.vocab, self.lexicon.ids.shape[1])
+            ids, share = align(rows[0], rows[1], *sizes)
+            self.lexicon.learn(torch.from_numpy(ids), torch.from_numpy(share))
+
+    def lengths(self, batch: Batch) -> Tensor:
+        """Steps of each target; of those alike, of each source."""
+        own = super().lengths(batch) * 10_000
+        seen = self.source(batch.given)[1] if self.spread is None else None
+        return own if seen is None else own + seen.sum(1).clamp_max(9_999)
 
     # --------------------------------------------------------------------------------------- the network
 
@@ -112,11 +143,21 @@ class Seq2seq(Autoregressive):
         return self.network.encode(x, seen=seen, dropout=dropout)
 
     def states(self, seen: Tensor, given: Batch | None, dropout: float) -> Tensor:
-        recall = self.network.recall(self.memory(given, dropout))
-        return self.network.decode(seen, recall, dropout=dropout)
+        memory = self.memory(given, dropout)
+        hidden = self.network.decode(seen, self.network.recall(memory), dropout=dropout)
+        if self.lexicon is None:
+            return hidden
+        x, real = self.source(given)
+        return torch.cat([hidden, self.lexicon(hidden, self.lexicon.key(memory.hidden), x, real)], -1)
 
     def head(self, hidden: Tensor) -> Tensor:
-        return self.network.logits(hidden)
+        if self.lexicon is None:
+            return self.network.logits(hidden)
+        width = self.network.arch.width
+        return self.network.logits(hidden[..., :width]) + hidden[..., width:]
+
+    def features(self, hidden: Tensor) -> Tensor:
+        return hidden[..., : self.network.arch.width]
 
     def price(self, logits: Tensor, x: Tensor) -> Tensor:
         share = self.config.smooth if self.training else 0.0
@@ -127,7 +168,7 @@ class Seq2seq(Autoregressive):
         return -(1 - share) * law.gather(1, x[:, None]).squeeze(1) - share * spread
 
     def walk(self, n: int, given: Batch | None) -> Answer:
-        return Answer(self, self.network.recall(self.memory(given)), n)
+        return Answer(self, given, n)
 
     def rows(self) -> int:
         """Items drawn at once: keys and values stay within 256 MB."""
@@ -157,19 +198,31 @@ class Seq2seq(Autoregressive):
 class Answer:
     """Rows on their way: keys and values of the source, and of what was written so far."""
 
-    def __init__(self, model: Seq2seq, recall: Recall, n: int) -> None:
-        self.network, self.recall = model.network, recall
+    def __init__(self, model: Seq2seq, given: Batch | None, n: int) -> None:
+        self.network, self.lexicon = model.network, model.lexicon
+        memory = model.memory(given)
+        self.recall = self.network.recall(memory)
+        if self.lexicon is not None:
+            self.keys: Tensor = self.lexicon.key(memory.hidden)
+            self.x, seen = model.source(given)
+            self.seen = seen if seen is not None else torch.ones_like(self.x, dtype=torch.bool)
         weight = self.network.embed.weight
         self.cache = Cache(self.network.arch, n, model.space.length, weight.dtype, weight.device)
 
     def step(self, tokens: Tensor) -> Tensor:
-        """Take in tokens (B, T); the hidden state (B, W) behind the last."""
-        return self.network.decode(tokens, self.recall, cache=self.cache)[:, -1]
+        """Take in tokens (B, T); the hidden state (B, W) behind the last, and what the lexicon says (B, V) if there is
+        one."""
+        hidden = self.network.decode(tokens, self.recall, cache=self.cache)[:, -1:]
+        if self.lexicon is not None:
+            hidden = torch.cat([hidden, self.lexicon(hidden, self.keys, self.x, self.seen)], -1)
+        return hidden[:, 0]
 
     def keep(self, rows: Tensor) -> None:
         """Go on with these rows, in this order; a row may be named more than once."""
         self.cache.keep(rows)
         self.recall.keep(rows)
+        if self.lexicon is not None:
+            self.keys, self.x, self.seen = self.keys[rows], self.x[rows], self.seen[rows]
 
 
 def architecture(config: Seq2seqConfig, space: Tokens, given: Space | None) -> Architecture:
