@@ -26,7 +26,6 @@ import argparse
 import gzip
 import json
 import math
-import random
 import re
 import shutil
 import subprocess
@@ -42,8 +41,10 @@ from torch import Tensor, nn
 
 import results
 from likely.apps.translate import Pair, Translator, learn, own
+from likely.apps.translate.names import Names, show
 from likely.apps.translate.shield import kept
 from likely.codecs.text.vocabulary import Vocabulary
+from likely.train import order
 from likely.train.ema import Average
 
 LANGUAGES = ("de", "fr", "es")
@@ -151,12 +152,14 @@ class Lstm:
     about = "LSTM with attention"
 
     def __init__(self, words: Vocabulary, model: Peer) -> None:
-        self.words, self.model = words, model.eval()
+        self.words, self.names, self.model = words, Names(words), model.eval()
 
     @torch.no_grad()
     def write(self, sentences: list[str]) -> list[str]:
-        parts = [list(own.fitting(self.words, text)) for text in sentences]
-        return [" ".join(self._beam(ids) for ids in rows) for rows in parts]
+        named = [self.names.hide(text) for text in sentences]
+        parts = [list(own.fitting(self.words, one.text)) for one in named]
+        said = [" ".join(self._beam(ids) for ids in rows) for rows in parts]
+        return [show(text, one.names) for text, one in zip(said, named, strict=True)]
 
     def _beam(self, ids: list[int], beams: int = own.BEAMS) -> str:
         memory, hidden = self.model.source(torch.tensor([[*ids, own.EOS]]))
@@ -184,18 +187,18 @@ class Lstm:
 def peer(pairs: list[Pair], seconds: float, width: int) -> Translator:
     """Trained for so many CPU-seconds."""
     torch.manual_seed(0)
-    draw = random.Random(0)
-    rows = own.examples(pairs)
-    words = Vocabulary.of_pairs([own.MARK.sub(" ", text) for row in rows for text in row], own.LEAST, own.SIZE)
+    words, rows = own.prepared(pairs)
     both = [own.encode(words, texts) for texts in ([r.source for r in rows], [r.target for r in rows])]
     short = [at for at in range(len(rows)) if max(len(side[at]) for side in both) < own.LENGTH]
     model = Peer(own.OWN + len(words) + own.MOST, width)
     plan = own.regimen(width)
     descent = torch.optim.AdamW(model.parameters(), lr=plan.rate, betas=plan.betas, weight_decay=plan.decay)
     average = Average({name: value.detach() for name, value in model.named_parameters()}, plan.ema)
+    lengths = torch.tensor([[len(side[at]) for at in short] for side in both])
+    alike = order.Alike(10_000 * lengths[1] + lengths[0], plan.pool, plan.batch, 0)
     began, step = time.process_time(), 0
     while (done := (time.process_time() - began) / seconds) < 1:
-        chosen = draw.sample(short, plan.batch)
+        chosen = [short[at] for at in alike.draw(step).tolist()]
         x, y = (own.padded([side[at] for at in chosen]) for side in both)
         x, y = x[:, : int((x != own.PAD).sum(1).max())], y[:, : int((y != own.PAD).sum(1).max())]
         for group in descent.param_groups:
@@ -218,13 +221,13 @@ def peer(pairs: list[Pair], seconds: float, width: int) -> Translator:
 
 
 def ours(pairs: list[Pair], seconds: float, width: int) -> Translator:
-    """As many steps as so many CPU-seconds hold, by how long the last 40 of 60 take."""
-    marks: list[float] = []
-    learn(pairs, steps=20, width=width)
-    began = time.process_time()
-    learn(pairs, steps=60, width=width)
-    marks.append((time.process_time() - began) / 60)
-    steps = int(seconds / marks[0])
+    """As many steps as so many CPU-seconds hold, by what the last 200 of 220 take."""
+    took = []
+    for steps in (20, 220):
+        began = time.process_time()
+        learn(pairs, steps=steps, width=width)
+        took.append(time.process_time() - began)
+    steps = int(20 + (seconds - took[0]) / ((took[1] - took[0]) / 200))
     began = time.process_time()
     made, history = learn(pairs, steps=steps, width=width)
     print(f"ours: {history.step} steps, {time.process_time() - began:.0f} CPU-s, left-out {history.best}", flush=True)
@@ -249,6 +252,8 @@ def part(language: str, system: str, asked: argparse.Namespace) -> dict[str, Any
         case _:
             made = (ours if system == "ours" else peer)(pairs, 60 * asked.minutes, asked.width)
             trained = time.process_time() - began
+            if system == "ours":
+                own.save(made, PARTS / f"{language}-{asked.minutes:g}.likely")
             said = made.translate(sources)
             again = made.again
             print(f"{system}: trained in {trained:.0f} CPU-s", flush=True)

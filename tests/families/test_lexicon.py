@@ -10,6 +10,7 @@ from likely.core import Batch, Budget, Reals, Tokens, Training
 from likely.errors import Mismatch, OptionError
 from likely.families.seq2seq import Seq2seq, Seq2seqConfig
 from likely.families.seq2seq.alignment import align
+from likely.nn.lexicon import Lexicon
 from likely.testing import check_family, check_policy, enumerate_tokens
 from likely.train.loop import fit
 
@@ -62,6 +63,23 @@ def test_the_contract_holds_with_a_lexicon() -> None:
     config = Seq2seqConfig(width=16, heads=2, encoder=1, depth=1, lexicon=3)
     check_family(Seq2seq, space, batch, config, given=given)
     check_policy(Seq2seq, space, batch, config, given=given)
+
+
+def test_gradients_are_those_of_the_formula() -> None:
+    """Against the same sum written densely, tokens with several votes and without any included."""
+    torch.manual_seed(0)
+    lexicon = Lexicon(9, 11, 8, 4).double()
+    lexicon.learn(torch.randint(0, 11, (9, 4)), torch.rand(9, 4).double() / 4)
+    source, weight = torch.randint(0, 9, (2, 5)), torch.randn(2, 3, 11, dtype=torch.float64)
+    look = torch.rand(2, 3, 5, dtype=torch.float64).requires_grad_()
+    fast = lexicon(look, source)
+    table = torch.zeros(9, 11, dtype=torch.float64).scatter_add(1, lexicon.ids.long(), lexicon.share)
+    scale, floor = lexicon.trust
+    plain = scale * torch.log1p((look @ table[source]) * torch.exp(-floor))
+    torch.testing.assert_close(fast, plain)
+    grads = [torch.autograd.grad((made * weight).sum(), [look, lexicon.trust]) for made in (fast, plain)]
+    for one, other in zip(*grads, strict=True):
+        torch.testing.assert_close(one, other)
 
 
 def test_law_sums_to_one_and_follows_the_lexicon() -> None:

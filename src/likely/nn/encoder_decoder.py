@@ -193,9 +193,13 @@ class EncoderDecoder(nn.Module):
 
     # ------------------------------------------------------------------------------------------- the source
 
-    def encode(self, source: Tensor, *, seen: Tensor | None = None, dropout: float = 0.0) -> Memory:
-        """Sources, ids (B, S) or reals (B, S, C), read. `seen` (B, S) true = real; a source must have a real step."""
-        x = drop(self.front(source), dropout)
+    def encode(
+        self, source: Tensor, *, seen: Tensor | None = None, dropout: float = 0.0, beside: Tensor | None = None
+    ) -> Memory:
+        """Sources, ids (B, S) or reals (B, S, C), read. `seen` (B, S) true = real; a source must have a real step.
+        `beside` (B, S, W) is added to what is read."""
+        x = self.front(source)
+        x = drop(x if beside is None else x + beside, dropout)
         S = x.shape[1]
         if seen is not None and bool(seen.all()):
             seen = None

@@ -1,5 +1,6 @@
 """A lexicon beside a network: what each token of the source usually stands for speaks for those tokens.
 
+    x_s     = embed(x_s) + sum_y share(y | x_s) embed(y)         the encoder reads both
     a_t     = softmax(ask(h_t) . key(m_s) / sqrt(W))            where the step looks in the source
     votes_t = sum_s a_ts share(y | x_s)                         what stands there, in the other language
     logits_t = head(h_t) + scale * log(1 + votes_t / floor)
@@ -14,11 +15,14 @@ Letters: B items, S steps of the source, T of the target, W width, V tokens, K c
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 FLOOR = 1e-3  # at first
+TINY = 1e-30
 
 
 class Lexicon(nn.Module):
@@ -43,17 +47,47 @@ class Lexicon(nn.Module):
         self.ids.copy_(ids)
         self.share.copy_(share)
 
-    def forward(self, hidden: Tensor, keys: Tensor, source: Tensor, seen: Tensor | None) -> Tensor:
-        """What is added to the logits (B, T, V), from states (B, T, W), keys (B, S, W) of the source's, its ids (B, S)
-        and which of them are real."""
-        score = self.ask(hidden) @ keys.transpose(1, 2) * hidden.shape[-1] ** -0.5
+    def gloss(self, source: Tensor, embed: Tensor) -> Tensor:
+        """What sources (B, S) stand for, as the mean of embeddings (V, W) of their candidates: (B, S, W)."""
+        rows, share = self.ids[source].long().flatten(0, 1), self.share[source].flatten(0, 1)
+        mean = F.embedding_bag(rows, embed, per_sample_weights=share.to(embed.dtype), mode="sum")
+        beside: Tensor = mean.view(*source.shape, -1)
+        return beside
+
+    def look(self, hidden: Tensor, keys: Tensor, seen: Tensor | None) -> Tensor:
+        """Where states (B, T, W) look in sources of keys (B, S, W), of which `seen` (B, S) are real: (B, T, S)."""
+        score: Tensor = self.ask(hidden) @ keys.transpose(1, 2) * hidden.shape[-1] ** -0.5
         if seen is not None:
             score = score.masked_fill(~seen[:, None], -torch.inf)
-        look = score.float().softmax(-1)
+        return score.float().softmax(-1)
+
+    def forward(self, look: Tensor, source: Tensor) -> Tensor:
+        """What is added to the logits (B, T, V) where steps look (B, T, S) at sources (B, S)."""
         B, T, _ = look.shape
         votes = (look[..., None] * self.share[source][:, None]).view(B, T, -1)
         place = self.ids[source].long().view(B, 1, -1).expand(B, T, -1)
-        said = votes.new_zeros(B, T, self.vocab).scatter_add(2, place, votes)
-        scale, floor = self.trust
-        added: Tensor = scale * torch.log1p(said * torch.exp(-floor))
-        return added
+        return _Raise.apply(votes, place, self.trust, self.vocab)  # type: ignore[no-any-return, no-untyped-call]
+
+
+class _Raise(torch.autograd.Function):
+    """scale * log(1 + v / floor) for the sum v of the votes of each token. Few tokens have any, so nothing is computed
+    for the others; where one has several votes, each bears its share of the gradient of scale and floor."""
+
+    @staticmethod
+    def forward(ctx: Any, votes: Tensor, place: Tensor, trust: Tensor, vocab: int) -> Tensor:
+        out = votes.new_zeros(*votes.shape[:2], vocab).scatter_add_(2, place, votes)
+        total = out.gather(2, place)
+        ctx.save_for_backward(votes, place, trust, total)
+        scale, floor = trust
+        return out.scatter_(2, place, scale * torch.log1p(total * torch.exp(-floor)))
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, Tensor, None]:
+        votes, place, trust, total = ctx.saved_tensors
+        scale, floor = trust
+        grad = grads[0].gather(2, place)
+        over = total * torch.exp(-floor)
+        bent = scale / (1 + over)
+        once = grad * votes / total.clamp_min(TINY)
+        turned = torch.stack([(once * torch.log1p(over)).sum(), -(once * bent * over).sum()])
+        return grad * bent * torch.exp(-floor), None, turned, None

@@ -3,11 +3,11 @@
     log p(target | source) = sum_s log softmax(head(h_s) + lexicon_s)[target_s]           families/seq2seq
 
 What helps where pairs are few (docs/log.md, 2026-11-27): a lexicon, counted before the network learns, of what each
-token stands for; frequent words are tokens, others are spelt in pieces; numbers and placeholders are marks in both
-texts; pairs of as many sentences are cut into sentences, too; small batches of like length; little dropout. (Sennrich
-and Zhang 2019, arXiv:1905.11901, on what matters with little data.) Written by a beam search.
+token stands for; frequent words are tokens, others are spelt in pieces; numbers, placeholders and names are marks in
+both texts; pairs of as many sentences are cut into sentences, too; small batches of like length; little dropout.
+(Sennrich and Zhang 2019, arXiv:1905.11901, on what matters with little data.) Written by a beam search.
 
-Privacy: a piece of more than one byte becomes a token only if `LEAST` texts hold the word; no pair is kept in the file,
+Privacy: a piece of more than one byte becomes a token only if `LEAST` pairs hold the word; no pair is kept in the file,
 but the lexicon says what such tokens stand for.
 """
 
@@ -21,6 +21,7 @@ from typing import Any, cast
 import torch
 
 from likely import artifact
+from likely.apps.translate.names import Names, show
 from likely.apps.translate.pairs import Pair
 from likely.apps.translate.segment import cut, halves
 from likely.apps.translate.shield import FIRST, MARK, MOST, shield, twin
@@ -34,10 +35,10 @@ from likely.version import VERSION
 
 PAD, BOS, EOS, OWN = 0, 1, 2, 3  # ids before those of the vocabulary
 LENGTH = 72  # tokens of a sentence; longer ones are cut
-SIZE, LEAST = 6000, 3  # tokens of the vocabulary; texts behind each
+SIZE, LEAST = 8000, 3  # tokens of the vocabulary; pairs behind each
 FEWEST = 20  # pairs
 LEXICON, MOST_CANDIDATES = 16, 64  # of a token
-BEAMS, ALPHA = 4, 0.6
+BEAMS, ALPHA, BETA = 4, 0.6, 0.3
 
 
 class Own:
@@ -45,19 +46,20 @@ class Own:
 
     def __init__(self, words: Vocabulary, model: Seq2seq, about: str = "") -> None:
         self.words, self.model, self.about = words, model.eval(), about
-        self.beams = BEAMS
+        self.names, self.beams = Names(words), BEAMS
 
     def write(self, sentences: Sequence[str]) -> list[str]:
         """Sentences with marks, in the other language."""
-        parts = [list(fitting(self.words, sentence)) for sentence in sentences]
+        named = [self.names.hide(sentence) for sentence in sentences]
+        parts = [list(fitting(self.words, one.text)) for one in named]
         flat = [ids for own in parts for ids in own]
         if not flat:
             return [""] * len(sentences)
         said = iter(self._search(flat))
-        return [" ".join(next(said) for _ in own) for own in parts]
+        return [show(" ".join(next(said) for _ in own), one.names) for own, one in zip(parts, named, strict=True)]
 
     def _search(self, rows: Sequence[list[int]]) -> list[str]:
-        found = self.model.search(Batch(padded(rows)), beams=self.beams, alpha=ALPHA)
+        found = self.model.search(Batch(padded(rows)), beams=self.beams, alpha=ALPHA, beta=BETA)
         return [decode(self.words, row) for row in found.x.tolist()]
 
 
@@ -81,9 +83,7 @@ def learn(
         raise DataError(f"{len(pairs)} pairs were given; a translator learns from {FEWEST} or more, better 5,000.")
     if not 16 <= width <= 2048 or not 1 <= depth <= 24:
         raise OptionError(f"width={width} must be 16 to 2048, depth={depth} 1 to 24.")
-    rows = examples(pairs)
-    texts = [text for row in rows for text in row]
-    words = Vocabulary.of_pairs([MARK.sub(" ", text) for text in texts], min(LEAST, max(2, len(pairs) // 50)), SIZE)
+    words, rows = prepared(pairs)
     sources, targets = encode(words, [row.source for row in rows]), encode(words, [row.target for row in rows])
     short = [at for at in range(len(rows)) if max(len(sources[at]), len(targets[at])) < LENGTH]
     if len(short) < FEWEST:
@@ -117,6 +117,16 @@ def regimen(width: int) -> Training:
         batch=24, steps=9000, rate=min(1e-3, 0.16 / width), warmup=0.08, decay=0.05, betas=(0.9, 0.98),
         clip=float(LENGTH), precision="float32", ema=0.998, holdout=0.03, patience=12, pool=32,
     )  # fmt: skip
+
+
+def prepared(pairs: Sequence[Pair]) -> tuple[Vocabulary, list[Pair]]:
+    """The vocabulary of pairs, and what is learned from."""
+    each = [examples([pair]) for pair in dict.fromkeys(pairs)]
+    # A pair is one text here, both languages and all of its sentences: what it alone holds must not become a token.
+    texts = [MARK.sub(" ", "\n".join(text for row in rows for text in row)) for rows in each]
+    words = Vocabulary.of_pairs(texts, LEAST, SIZE)
+    names = Names(words)
+    return words, list(dict.fromkeys(names.pair(row) for rows in each for row in rows))
 
 
 def examples(pairs: Sequence[Pair]) -> list[Pair]:

@@ -38,6 +38,7 @@ from likely.nn.rope import Rope
 
 STYLES = ("rope", "t5")
 SLOTS = 4  # steps that one vector is read as
+UNSEEN = 0.05  # of a look: what has had less counts as much
 BYTES = 256 * 2**20  # of keys and values while drawing
 
 
@@ -140,15 +141,16 @@ class Seq2seq(Autoregressive):
     def memory(self, given: Batch | None, dropout: float = 0.0) -> Memory:
         """The source, read."""
         x, seen = self.source(given)
-        return self.network.encode(x, seen=seen, dropout=dropout)
+        beside = self.lexicon.gloss(x, self.network.embed.weight) if self.lexicon is not None else None
+        return self.network.encode(x, seen=seen, dropout=dropout, beside=beside)
 
     def states(self, seen: Tensor, given: Batch | None, dropout: float) -> Tensor:
         memory = self.memory(given, dropout)
         hidden = self.network.decode(seen, self.network.recall(memory), dropout=dropout)
         if self.lexicon is None:
             return hidden
-        x, real = self.source(given)
-        return torch.cat([hidden, self.lexicon(hidden, self.lexicon.key(memory.hidden), x, real)], -1)
+        look = self.lexicon.look(hidden, self.lexicon.key(memory.hidden), memory.seen)
+        return torch.cat([hidden, self.lexicon(look, self.source(given)[0])], -1)
 
     def head(self, hidden: Tensor) -> Tensor:
         if self.lexicon is None:
@@ -180,16 +182,19 @@ class Seq2seq(Autoregressive):
     # -------------------------------------------------------------------------------------------- search
 
     @torch.no_grad()
-    def search(self, given: Batch, *, beams: int = 4, alpha: float = 0.6) -> Found:
+    def search(self, given: Batch, *, beams: int = 4, alpha: float = 0.6, beta: float = 0.0) -> Found:
         """The likeliest targets that a beam search finds: x (B, L) and their log p (B,); deterministic.
 
-        `alpha` 0: by log p alone; larger values favour longer targets. Raises OptionError, ConditionError.
+        `alpha` 0: by log p alone; larger values favour longer targets. `beta`: the price of leaving out parts of the
+        source, which takes a lexicon. Raises OptionError, ConditionError.
         """
-        if beams < 1 or not 0 <= alpha < math.inf:
-            raise OptionError(f"beams={beams} must be at least 1, and alpha={alpha} at least 0.")
+        if beams < 1 or not 0 <= alpha < math.inf or not 0 <= beta < math.inf:
+            raise OptionError(f"beams={beams} must be at least 1, alpha={alpha} and beta={beta} at least 0.")
+        if beta and self.lexicon is None:
+            raise OptionError(f"beta={beta} prices what the lexicon has not looked at; this model has lexicon=0.")
         given = cast(Batch, required(given, self.given))
         parts = [
-            search(self, take(given, rows), beams, alpha)
+            search(self, take(given, rows), beams, alpha, beta)
             for rows in torch.split(torch.arange(len(given.x)), max(1, self.rows() // beams))
         ]
         return Found(torch.cat([part.x for part in parts]), torch.cat([part.logp for part in parts]))
@@ -204,8 +209,9 @@ class Answer:
         self.recall = self.network.recall(memory)
         if self.lexicon is not None:
             self.keys: Tensor = self.lexicon.key(memory.hidden)
-            self.x, seen = model.source(given)
-            self.seen = seen if seen is not None else torch.ones_like(self.x, dtype=torch.bool)
+            self.x = model.source(given)[0]
+            self.seen = memory.seen if memory.seen is not None else torch.ones_like(self.x, dtype=torch.bool)
+            self.looked = torch.zeros(self.x.shape, device=self.x.device)
         weight = self.network.embed.weight
         self.cache = Cache(self.network.arch, n, model.space.length, weight.dtype, weight.device)
 
@@ -214,8 +220,15 @@ class Answer:
         one."""
         hidden = self.network.decode(tokens, self.recall, cache=self.cache)[:, -1:]
         if self.lexicon is not None:
-            hidden = torch.cat([hidden, self.lexicon(hidden, self.keys, self.x, self.seen)], -1)
+            look = self.lexicon.look(hidden, self.keys, self.seen)
+            self.looked = self.looked + look[:, 0]
+            hidden = torch.cat([hidden, self.lexicon(look, self.x)], -1)
         return hidden[:, 0]
+
+    def missed(self) -> Tensor:
+        """How much of its source each row has not looked at yet (B,): -sum_s log min(1, looks at s); 0 = nothing."""
+        share = self.looked.clamp(UNSEEN, 1.0).log()
+        return -share.masked_fill(~self.seen, 0.0).sum(1)
 
     def keep(self, rows: Tensor) -> None:
         """Go on with these rows, in this order; a row may be named more than once."""
@@ -223,6 +236,7 @@ class Answer:
         self.recall.keep(rows)
         if self.lexicon is not None:
             self.keys, self.x, self.seen = self.keys[rows], self.x[rows], self.seen[rows]
+            self.looked = self.looked[rows]
 
 
 def architecture(config: Seq2seqConfig, space: Tokens, given: Space | None) -> Architecture:

@@ -1,23 +1,30 @@
 """Beam search: of each source the K likeliest beginnings are kept, step by step.
 
-    score(x) = log p(x | c) / ((5 + n) / 6)^alpha,    n steps, `eos` included
+    score(x) = log p(x | c) / ((5 + n) / 6)^alpha + beta sum_s log min(1, a_s),    n steps, `eos` included
 
-since sums of logs favour short texts (Wu et al. 2016, arXiv:1609.08144, eq. 14, where alpha is .2 to .6). A source is
-done when its best ended text scores no less than the best open one would if it ended now. With K = 1 and alpha = 0 it
-is greedy decoding.
+since sums of logs favour short texts, and texts that leave out what is hard to say; a_s: how often the lexicon looked
+at step s of the source (Wu et al. 2016, arXiv:1609.08144, eq. 14, where both are .2 to .6). A source is done when
+its best ended text scores no less than the best open one would if it ended now. With K = 1 and alpha = beta = 0 it is
+greedy decoding.
 
 Letters: B sources, K beams, L steps, V tokens.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, cast
 
 import torch
 from torch import Tensor
 
 from likely.core import Batch
 from likely.families.autoregressive import Autoregressive, Walk
+
+
+class Reader(Walk, Protocol):
+    """Rows that know what of their source they have not looked at: (B,), 0 = nothing."""
+
+    def missed(self) -> Tensor: ...
 
 
 class Found(NamedTuple):
@@ -27,11 +34,11 @@ class Found(NamedTuple):
     logp: Tensor
 
 
-def search(model: Autoregressive, given: Batch, beams: int, alpha: float) -> Found:
+def search(model: Autoregressive, given: Batch, beams: int, alpha: float, beta: float = 0.0) -> Found:
     """The best text of each source."""
     space, B, K = model.space, len(given.x), beams
     device = given.x.device
-    walk: Walk = model.walk(B, given)
+    walk = cast(Reader, model.walk(B, given))
     law = _law(model, walk.step(torch.full((B, 1), space.bos, device=device)))
     x = torch.full((B, space.length), space.pad, device=device)
     best = torch.full((B,), -torch.inf, device=device)
@@ -48,7 +55,10 @@ def search(model: Autoregressive, given: Batch, beams: int, alpha: float) -> Fou
         beam, token = place // V, place % V
         length = ((5 + s + 1) / 6) ** alpha
         # An end, or the last step: the text is whole.
-        ended = torch.where((token == space.eos) | (s + 1 == space.length), top / length, -torch.inf)
+        worth = top / length
+        if beta:
+            worth = worth - beta * walk.missed()[parent.gather(1, beam)]
+        ended = torch.where((token == space.eos) | (s + 1 == space.length), worth, -torch.inf)
         value, at = ended.max(1)
         better = (value > best[who]).nonzero().flatten()
         if len(better):
