@@ -70,5 +70,9 @@ class TrainingError(LikelyError):
     """Learning that went wrong in a way that could not be mended on the way."""
 
 
+class RewardError(LikelyError):
+    """A reward failed, or gave what is no reward."""
+
+
 class StorageError(LikelyError):
     """A file or folder that cannot be written: a full disk, no permission."""

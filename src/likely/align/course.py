@@ -1,0 +1,252 @@
+"""A run of alignment: steps of one method, watched, stopped in time, and resumed to the bit.
+
+    budget      steps, or minutes of wall time, or both
+    KL          the price is watched: a policy that leaves its start by more than `limit` nats an item is brought back
+                to an earlier step, and the run ends there and says so
+    reward      one that is the same for every item of the first steps ends the run: there is nothing to learn
+    bad steps   a loss that is not finite brings back the last good weights at half the rate; the third ends the run
+    Ctrl-C      ends the run and keeps what was learned
+    checkpoint  FOLDER/align.safetensors: policy, optimisers, critic, memory, numbers; the same call goes on from it
+
+Randomness: every step seeds its own generator, and torch's, by (seed, step); so a step depends on what a checkpoint
+holds and its number alone.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from likely.align.trial import Trial
+from likely.core import Budget, Listener, Progress, Training
+from likely.errors import OptionError, RewardError, TrainingError
+from likely.train.checkpoint import write_atomic
+from likely.train.order import mix
+from likely.train.schedule import Clock, factor
+from likely.train.signals import deferred
+
+FORMAT = "1"
+STRIKES = 3
+FLAT = 5  # steps
+EVERY = 10  # steps between copies to come back to, and between checkpoints
+WARMUP = 0.03
+
+Row = dict[str, float]
+
+
+class Method(Protocol):
+    """One way to align. `parts`: optimisers, modules and tensors that change beside the policy, by name."""
+
+    Config: ClassVar[type]
+    trial: Trial
+    beta: float
+
+    def step(self, share: float, rng: torch.Generator) -> Row: ...
+    def parts(self) -> Mapping[str, Any]: ...
+    def numbers(self) -> dict[str, float]: ...
+    def take(self, numbers: dict[str, float], tensors: dict[str, Tensor]) -> None: ...
+
+
+@dataclass
+class Record:
+    """What happened. `stopped` is "budget", "kl", "interrupted" or "terminated"; a row a step; `notes` in words."""
+
+    stopped: str = ""
+    rows: list[Row] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def mean(self, name: str, share: float = 0.1) -> float:
+        """The mean of a number over the last share of the steps."""
+        values = [row[name] for row in self.rows if name in row]
+        tail = values[-max(1, int(len(values) * share)) :]
+        return sum(tail) / len(tail) if tail else math.nan
+
+
+def run(
+    method: Method,
+    *,
+    budget: Budget,
+    limit: float = 50.0,
+    seed: int = 0,
+    listen: Listener | None = None,
+    watch: Callable[[int, Row], None] | None = None,
+    checkpoint: Path | None = None,
+    identity: Mapping[str, str] | None = None,
+) -> Record:
+    """Take the steps; on return the policy has the weights to keep. `watch` sees each row as it comes.
+
+    Raises OptionError, RewardError, TrainingError, StorageError; the policy then has the last good weights."""
+    if not limit > 0:
+        raise OptionError(f"limit={limit!r} was given; it is the most nats an item may cost: above 0.")
+    policy, record = method.trial.policy, Record()
+    who = {"method": type(method).__name__, "seed": str(seed), **(identity or {})}
+    store = _Store(checkpoint, method, who) if checkpoint else None
+    before = store.load(record) if store else 0.0
+    clock = Clock(budget, Training(steps=budget.steps or 200), before=before)
+    good, scale, strikes = _copy(policy), 1.0, 0
+    with torch.random.fork_rng(devices=_cuda(policy)), deferred() as asked:
+        try:
+            while True:
+                step, elapsed = len(record.rows), clock.elapsed()
+                progress = clock.progress(step, elapsed)
+                if listen is not None:
+                    listen(_progress(record, progress, elapsed - before, step))
+                if asked.interrupt or asked.terminate or (progress >= 1 and step):
+                    record.stopped = "budget" if progress >= 1 else "terminated" if asked.terminate else "interrupted"
+                    break
+                torch.manual_seed(mix(seed, step))
+                rng = torch.Generator().manual_seed(mix(seed, step, 1))
+                try:
+                    row = method.step(scale * factor(progress, WARMUP, clock.steps), rng)
+                except TrainingError as error:
+                    strikes, scale = strikes + 1, scale / 2
+                    if strikes >= STRIKES or not record.rows:
+                        raise
+                    _put(policy, good)
+                    record.notes.append(f"step {step}: {error} The last good weights were put back, the rate halved.")
+                    continue
+                record.rows.append({"step": float(step), **row})
+                if watch is not None:
+                    watch(step, record.rows[-1])
+                flat(record)
+                if dear := away(record, limit):
+                    _put(policy, good)
+                    record.stopped = "kl"
+                    record.notes.append(dear)
+                    break
+                if len(record.rows) % EVERY == 0:
+                    good = _copy(policy)
+                    if store:
+                        store.save(record, clock.elapsed())
+            if store:
+                store.save(record, clock.elapsed())
+        except KeyboardInterrupt:  # a second one: a step may be half done
+            _put(policy, good)
+            record.stopped = "interrupted"
+        except BaseException:
+            _put(policy, good)
+            raise
+    return record
+
+
+def flat(record: Record) -> None:
+    """Raises RewardError where the first steps saw one reward only."""
+    rows = record.rows
+    if len(rows) == FLAT and all(row.get("spread", 1.0) == 0 for row in rows):
+        raise RewardError(
+            f"The reward was {rows[-1]['reward']:g} for every item of the first {FLAT} steps: it tells none from "
+            "another. Try it on a few items by hand."
+        )
+
+
+def away(record: Record, limit: float) -> str:
+    """What is to be said where the policy has left its start too far; "" where it has not."""
+    kl = record.rows[-1].get("kl", 0.0)
+    if kl <= limit:
+        return ""
+    return (
+        f"step {len(record.rows) - 1}: KL to the start reached {kl:.1f} nats an item (limit {limit:g}). Weights of an "
+        "earlier step were put back, and the run was ended: raise beta, lower the rate, or look at what the reward "
+        "likes so much."
+    )
+
+
+def _progress(record: Record, progress: float, spent: float, step: int) -> Progress:
+    left = spent * (1 - progress) / progress if progress > 0 else None
+    last = record.rows[-1] if record.rows else {}
+    return Progress(
+        "aligning", progress, last.get("reward", last.get("loss")), step / spent if spent > 0 else None, left
+    )
+
+
+def _cuda(policy: nn.Module) -> list[torch.device]:
+    return sorted({w.device for w in policy.parameters() if w.device.type == "cuda"}, key=str)
+
+
+def _copy(policy: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in policy.state_dict().items()}
+
+
+@torch.no_grad()
+def _put(policy: nn.Module, kept: dict[str, Tensor]) -> None:
+    for name, tensor in policy.state_dict().items():
+        tensor.copy_(kept[name])
+
+
+class _Store:
+    """The checkpoint of one run."""
+
+    def __init__(self, folder: Path, method: Method, identity: dict[str, str]) -> None:
+        self.path, self.method, self.identity = Path(folder) / "align.safetensors", method, identity
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All that changes, by name."""
+        named = {f"policy/{name}": tensor for name, tensor in self.method.trial.policy.state_dict().items()}
+        for name, part in self.method.parts().items():
+            if isinstance(part, torch.optim.Optimizer):
+                weights = [weight for group in part.param_groups for weight in group["params"]]
+                for at, weight in enumerate(weights):
+                    named |= {f"{name}/{at}/{what}": value for what, value in part.state[weight].items()}
+            elif isinstance(part, nn.Module):
+                named |= {f"{name}/{what}": value for what, value in part.state_dict().items()}
+            else:
+                named[name] = part
+        return named
+
+    def save(self, record: Record, elapsed: float) -> None:
+        """Write it, all or nothing."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        note = {
+            "format": FORMAT, "identity": self.identity, "elapsed": elapsed, "rows": record.rows,
+            "notes": record.notes, "numbers": self.method.numbers(),
+        }  # fmt: skip
+        tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in self.tensors().items()}
+        write_atomic(self.path, safetensors.torch.save(tensors, {"checkpoint": json.dumps(note)}))
+
+    def load(self, record: Record) -> float:
+        """Bring the method to where it was; the seconds spent before. Raises TrainingError."""
+        if not self.path.is_file():
+            return 0.0
+        try:
+            with safetensors.safe_open(self.path, framework="pt") as file:
+                note = json.loads((file.metadata() or {})["checkpoint"])
+                for what, mine in self.identity.items():
+                    if note["identity"].get(what) != mine:
+                        raise TrainingError(
+                            f"The checkpoint {str(self.path)!r} is of another run: its {what} is "
+                            f"{str(note['identity'].get(what))[:100]}, this run's {mine[:100]}. Give another folder."
+                        )
+                saved = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no dict)
+            self._restore(saved)
+            self.method.take(note["numbers"], saved)
+            record.rows += note["rows"]
+            record.notes += note["notes"]
+            return float(note["elapsed"])
+        except (OSError, KeyError, TypeError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
+            raise TrainingError(
+                f"The checkpoint {str(self.path)!r} cannot be read ({str(error)[:120]}). Remove it to start afresh."
+            ) from error
+
+    @torch.no_grad()
+    def _restore(self, saved: dict[str, Tensor]) -> None:
+        _put(self.method.trial.policy, {name[7:]: value for name, value in saved.items() if name.startswith("policy/")})
+        for name, part in self.method.parts().items():
+            if isinstance(part, torch.optim.Optimizer):
+                weights = [weight for group in part.param_groups for weight in group["params"]]
+                for at, weight in enumerate(weights):
+                    prefix = f"{name}/{at}/"
+                    found = {key[len(prefix) :]: value for key, value in saved.items() if key.startswith(prefix)}
+                    if found:
+                        part.state[weight] = {key: value.to(weight.device) for key, value in found.items()}
+            elif isinstance(part, nn.Module):
+                prefix = f"{name}/"
+                part.load_state_dict({k[len(prefix) :]: v for k, v in saved.items() if k.startswith(prefix)})

@@ -1,0 +1,132 @@
+"""Direct preference optimisation: pairs of items, one better than the other, and no reward between.
+
+    z = beta (log pi / pi_0 (better) - log pi / pi_0 (worse)),    descend -log sigmoid(z)
+
+The policy is its own reward model: R(x) = beta log pi / pi_0 (x) + c (Rafailov et al. 2023, arXiv:2305.18290). `kind`
+"ipo" has a square in place of the log (Azar et al. 2024, arXiv:2310.12036). Where a choice is a sum of many steps,
+`per_step` divides it by their number; `likelihood` adds the price of the better item itself, since otherwise both may
+become less likely (Pang et al. 2024, arXiv:2404.19733). `doubt` is the share of wrong labels that is allowed for
+(Mitchell 2023). A tie is a pair with share 1/2.
+
+From a reward pairs are made: items drawn from the start, and the share that a Bradley-Terry judge of that reward gives.
+
+Letters: P pairs, S choices.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from likely.align import objective
+from likely.align.trial import Trial, descend, positive, rows_of
+from likely.core import Path
+from likely.errors import DataError, OptionError, UnknownName
+
+
+class Pairs(NamedTuple):
+    """P pairs: two paths, how sure it is that the first is better (P,) in [0, 1], and how much each counts (P,)."""
+
+    better: Path
+    worse: Path
+    share: Tensor
+    weight: Tensor
+
+
+@dataclass(frozen=True)
+class DPOConfig:
+    """`batch` pairs a step; `kind` "sigmoid" or "ipo"; `doubt` in [0, 1/2); `per_step`; `likelihood` 0 or more;
+    `samples`: pairs made from a reward, where that is the signal."""
+
+    batch: int = 32
+    kind: str = "sigmoid"
+    doubt: float = 0.0
+    per_step: bool = False
+    likelihood: float = 0.0
+    samples: int = 512
+
+    def __post_init__(self) -> None:
+        positive(batch=self.batch, samples=self.samples)
+        if self.kind not in objective.PREFERENCES:
+            raise UnknownName("kind", self.kind, objective.PREFERENCES)
+        if not 0 <= self.doubt < 0.5 or self.likelihood < 0:
+            raise OptionError(
+                f"doubt={self.doubt} is at least 0 and below 1/2, likelihood={self.likelihood} 0 or more."
+            )
+
+
+class DPO:
+    """One step after another over the same pairs."""
+
+    Config: ClassVar[type] = DPOConfig
+
+    def __init__(
+        self, trial: Trial, config: DPOConfig, beta: float, rate: float, seed: int, pairs: Pairs | None = None
+    ) -> None:
+        self.trial, self.config, self.beta, self.rate, self.seed = trial, config, beta, rate, seed
+        self.optimiser = trial.optimiser(rate)
+        self.pairs = pairs if pairs is not None else made(trial, config.samples, seed)
+        if not len(self.pairs.share):
+            raise DataError("There are no pairs to learn from: ties and skipped showings alone say nothing.")
+        # The start does not move: its log p are computed once.
+        self.start = [self.summed(trial.start, path) for path in self.pairs[:2]]
+        self.updates = 0
+
+    @torch.no_grad()
+    def summed(self, model: Any, path: Path) -> Tensor:
+        """log p (P,) of whole items, portion by portion."""
+        rows = torch.split(torch.arange(len(path.x), device=path.x.device), 2 * self.config.batch)
+        return torch.cat([model.score(rows_of(path, some)).logp.sum(1) for some in rows])
+
+    def step(self, share: float, rng: torch.Generator) -> dict[str, float]:
+        """One step at this share of the rate."""
+        config, pairs = self.config, self.pairs
+        rows = torch.randperm(len(pairs.share), generator=rng)[: config.batch].to(pairs.share.device)
+        sides, logs = [], []
+        for path, start in zip(pairs[:2], self.start, strict=True):
+            some = rows_of(path, rows)
+            logp = self.trial.score(some).logp.sum(1)
+            count = some.mask.sum(1).clamp_min(1)
+            sides.append((logp - start[rows]) / (count if config.per_step else 1))
+            logs.append(logp / count)
+        sure = pairs.share[rows] * (1 - 2 * config.doubt) + config.doubt
+        weight = pairs.weight[rows] / pairs.weight[rows].mean()
+        loss = (weight * objective.preference(sides[0], sides[1], self.beta, config.kind, sure)).mean()
+        if config.likelihood:
+            loss = loss - config.likelihood * (weight * logs[0]).mean()
+        for part in self.optimiser.param_groups:
+            part["lr"] = self.rate * share
+        norm = descend(self.optimiser, loss, 1.0)
+        apart = (sides[0] - sides[1]).detach()
+        decided = sure != 0.5
+        right = ((apart > 0) == (sure > 0.5))[decided].float().mean() if bool(decided.any()) else torch.tensor(0.5)
+        self.updates += 1
+        return {
+            "loss": float(loss.detach()), "right": float(right), "margin": float(self.beta * apart.mean()),
+            "better": float(sides[0].detach().mean()), "worse": float(sides[1].detach().mean()), "gradient": norm,
+            "beta": self.beta,
+        }  # fmt: skip
+
+    def parts(self) -> dict[str, Any]:
+        """What a checkpoint must hold beside the policy."""
+        return {"optimiser": self.optimiser}
+
+    def numbers(self) -> dict[str, float]:
+        """What else changes; `take` takes it back."""
+        return {"updates": self.updates}
+
+    def take(self, numbers: dict[str, float], tensors: dict[str, Tensor]) -> None:
+        """Go on from these."""
+        self.updates = int(numbers["updates"])
+
+
+def made(trial: Trial, n: int, seed: int) -> Pairs:
+    """n pairs of items for the same wish, drawn from the policy as it is, and compared by its judge."""
+    drawn = trial.draw(2 * n, torch.Generator().manual_seed(seed), group=2)
+    sides = [torch.arange(side, 2 * n, 2, device=drawn.reward.device) for side in (0, 1)]
+    share = torch.sigmoid(drawn.reward[sides[0]] - drawn.reward[sides[1]])
+    better, worse = (rows_of(drawn.path, rows) for rows in sides)
+    return Pairs(better, worse, share, torch.ones_like(share))
