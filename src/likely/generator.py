@@ -15,8 +15,10 @@ Letters: n items asked for, B items at once, D variables.
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +29,7 @@ import torch
 from torch import Tensor
 
 from likely import artifact, registry
+from likely.alignment import Signal, align
 from likely.choice import configure
 from likely.completion import Completer, repeat
 from likely.conditions import PREFIX, Conditions
@@ -55,20 +58,13 @@ from likely.errors import (
     Unsupported,
 )
 from likely.evaluate.report import Report
-from likely.judgement import compare
+from likely.judgement import Evidence, compare, sets
+from likely.train.log import bar
 
 CHUNK = 25_000  # items made at once: memory stays flat for any n,
 NUMBERS = 20_000_000  # and this many reals, where items are large
 MADE = 5_000  # images or windows made for a report card: more are not looked at
 TRIES = 50  # rounds of drawing again what breaks a constraint that no construction can hold
-
-
-@dataclass
-class Evidence:
-    """The real items behind a fit, kept in memory for the report and never saved."""
-
-    train: Any
-    control: Any
 
 
 @dataclass
@@ -327,16 +323,7 @@ class Generator:
                 "This file holds no report and no data. Give rows the model never saw: report(holdout), or "
                 "likely report MODEL --holdout new.csv; or call report() before save()."
             )
-        own = self.evidence
-        learned = self.codec.read(train) if train is not None else own.train if own else None
-        fresh = self.codec.read(holdout) if holdout is not None else own.control if own else None
-        if fresh is None or len(fresh) == 0:
-            raise OptionError(
-                "There are no control rows to compare with: the table was too small, or fit was called with control=0. "
-                "Give rows the model never saw: report(holdout)."
-            )
-        fresh = self.codec.settle(fresh)
-        learned = self.codec.settle(learned) if learned is not None else None
+        learned, fresh = sets(self.codec, self.evidence, holdout, train)
         n = n or (len(learned) if learned is not None else len(fresh))
         n = min(n, MADE) if isinstance(self.codec.space, Reals) else n
         made = self.codec.join(list(self.stream(n, seed=int(self.card["seed"]) + 1)))
@@ -355,6 +342,38 @@ class Generator:
             "model": card["family"]["name"], "why": card["choice"], "privacy": card["privacy"], "seed": card["seed"],
             "rows learned from": card["rows"], "library": f"likely {card['library']}",
         }  # fmt: skip
+
+    # ------------------------------------------------------------------------------------------- alignment
+
+    def align(  # noqa: PLR0913  (all but the signal have defaults)
+        self, signal: Signal, *, method: str = "ppo", beta: float = 0.05, seed: int = 0, minutes: float | None = None,
+        steps: int | None = None, rate: float = 0.0, limit: float = 50.0, given: Any = None,
+        progress: bool | Listener = True, watch: Callable[[int, dict[str, float]], None] | None = None,
+        checkpoint: str | Path | None = None, **options: Any,
+    ) -> Generator:  # fmt: skip
+        """A generator whose items earn more: E[reward] - beta KL(it || this one) is climbed; this one stays as it is.
+
+        signal      a function of items that gives a number each (larger is better), or a list of (function, weight).
+        method      "ppo", "grpo", "reinvent", "dpo"; "best_of" for families that do not say how likely their steps are.
+        beta        the price of leaving the start, a nat: smaller goes further.
+        given       what items are asked for while learning: conditions, values of columns, or a list of beginnings.
+        limit       nats an item at which the run is ended and the policy brought back.
+        rate        of learning, 0 = a fifth of the family's own. `options` are fields of the method's Config.
+        What happened is the last entry of card["alignment"]: reward before and after, KL, a row a step; `watch` sees
+        each row as it comes.
+        Raises OptionError, Unsupported, RewardError, TrainingError, StorageError.
+        """
+        with nullcontext(progress) if callable(progress) else bar() if progress else nullcontext() as listen:
+            done = align(
+                self.codec, self.family, self.conditions, signal, method=method, beta=beta, seed=whole_seed(seed),
+                minutes=minutes, steps=steps, rate=rate, limit=limit, given=given, listen=listen, watch=watch,
+                checkpoint=checkpoint, options=options,
+            )  # fmt: skip
+        card = copy.deepcopy(self.card)
+        card["alignment"] = [*card.get("alignment", []), done.entry]
+        card["report"] = None
+        rng = torch.Generator().manual_seed(int(card["seed"]) + 1)
+        return Generator(self.codec, done.family, card, self.evidence, self.conditions, done.record.notes[:], rng)
 
     # ----------------------------------------------------------------------------------------------- file
 

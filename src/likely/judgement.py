@@ -2,14 +2,36 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from likely.core import Codec, Listener, Reals
+from likely.errors import OptionError
 from likely.evaluate.arrays import Labels
 from likely.evaluate.images import evaluate_images
 from likely.evaluate.report import Report
 from likely.evaluate.series import evaluate_series
 from likely.evaluate.table import evaluate_table
+
+
+@dataclass
+class Evidence:
+    """The real items behind a fit, kept in memory for the report and never saved."""
+
+    train: Any
+    control: Any
+
+
+def sets(codec: Codec[Any], own: Evidence | None, holdout: Any, train: Any) -> tuple[Any, Any]:
+    """The items learned from, or None, and unseen ones, both settled. Raises OptionError where there are no unseen."""
+    learned = codec.read(train) if train is not None else own.train if own else None
+    fresh = codec.read(holdout) if holdout is not None else own.control if own else None
+    if fresh is None or len(fresh) == 0:
+        raise OptionError(
+            "There are no control rows to compare with: the table was too small, or fit was called with control=0. "
+            "Give rows the model never saw: report(holdout)."
+        )
+    return codec.settle(learned) if learned is not None else None, codec.settle(fresh)
 
 
 def compare(

@@ -38,6 +38,12 @@ TABLES: dict[str, dict[str, str]] = {
         "images": "likely.cli.demo_images:images",
         "monitor": "likely.cli.demo_monitor:pump",
     },
+    "method": {
+        "ppo": "likely.align.ppo:PPO",
+        "grpo": "likely.align.grpo:GRPO",
+        "dpo": "likely.align.dpo:DPO",
+        "reinvent": "likely.align.reinvent:Reinvent",
+    },
     "command": {
         "monitor": "likely.cli.monitor:monitor",
         "chat": "likely.cli.chat:chat",

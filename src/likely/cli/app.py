@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from likely import registry
-from likely.cli import demo, fill, fit, report, sample, score, show
+from likely.cli import align, demo, fill, fit, report, sample, score, show
 from likely.errors import LikelyError
 from likely.version import VERSION
 
@@ -39,7 +39,17 @@ def options(
     """Learns the distribution of your data and makes more of it, on your own machine."""
 
 
-for verb in (fit.fit, sample.sample, fill.fill, score.score, report.report, show.list_, show.show, demo.demo):
+for verb in (
+    fit.fit,
+    sample.sample,
+    fill.fill,
+    score.score,
+    report.report,
+    align.align,
+    show.list_,
+    show.show,
+    demo.demo,
+):
     app.command(name=verb.__name__.rstrip("_"))(verb)
 
 

@@ -1,0 +1,191 @@
+"""Alignment of a generator: a reward over items as the user knows them moves the family behind it.
+
+    better = gen.align(lambda texts: [-len(text) for text in texts], beta=0.1)
+
+    maximise  E[reward] - beta KL(policy || start)
+
+A reward is any function of a list (or table) of items that gives a number each, or several with their weights. What is
+decided here: how tensors become items for it, what items are asked for, which method, and what the card says after.
+
+Letters: B items.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path as File
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from likely import registry
+from likely.align import best_of, course
+from likely.align.trial import Trial, Wish, anything, graded, positive
+from likely.choice import configure
+from likely.conditions import Conditions
+from likely.core import Budget, Codec, Family, Known, Listener, Path, Policy
+from likely.errors import ConditionError, OptionError, RewardError, UnknownName
+from likely.train import loop
+
+Reward = Callable[[Any], Any]
+Signal = Reward | Sequence[tuple[Reward, float]]
+TASTED = 512  # items looked at before and after
+SLOWER = 0.2  # rates of alignment beside those of learning
+COUNTED = 0.03  # the rate of families that learn by counting
+LISTED = 400  # rows of a run that the card keeps at most
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """The moved family, the run, and what the card says."""
+
+    family: Family[Any]
+    record: course.Record
+    entry: dict[str, Any]
+
+
+class Judge:
+    """A reward over items, as one over tensors."""
+
+    def __init__(self, codec: Codec[Any], conditions: Conditions | None, signal: Signal, seed: int) -> None:
+        self.codec, self.conditions, self.seed = codec, conditions, seed
+        self.parts = [(signal, 1.0)] if callable(signal) else list(signal)
+        for part in self.parts:
+            if not isinstance(part, tuple) or len(part) != 2 or not callable(part[0]) or not math.isfinite(part[1]):
+                raise OptionError(
+                    "A reward is a function of items that gives a number each, or a list of (function, weight); "
+                    f"{part!r} was given."
+                )
+        if not self.parts:
+            raise OptionError("No reward was given: a function of items, or a list of (function, weight).")
+
+    @property
+    def name(self) -> str:
+        """The names of its functions, with their weights."""
+        named = [(getattr(part, "__name__", type(part).__name__), weight) for part, weight in self.parts]
+        return " + ".join(name if weight == 1 else f"{weight:g} {name}" for name, weight in named)
+
+    def __call__(self, path: Path) -> Tensor:
+        rng = torch.Generator().manual_seed(self.seed)
+        items = self.codec.make(path.x, rng=rng)
+        attach = getattr(self.codec, "attach", None)
+        if attach is not None and self.conditions is not None and path.given is not None:
+            items = attach(items, self.conditions.codec.make(path.given.x, rng=rng))
+        raw = self.codec.give(items)
+        total = np.zeros(len(path.x))
+        for part, weight in self.parts:
+            values = np.asarray(part(raw), dtype=float)
+            if values.shape != (len(path.x),):
+                raise RewardError(
+                    f"{getattr(part, '__name__', 'The reward')} gave values of shape {values.shape} for {len(path.x)} "
+                    "items: one number an item is wanted."
+                )
+            total += weight * values
+        return torch.from_numpy(total).float()
+
+
+def align(  # noqa: PLR0913  (one argument a choice; all but the first have defaults)
+    codec: Codec[Any], family: Family[Any], conditions: Conditions | None, signal: Signal, *, method: str, beta: float,
+    seed: int, minutes: float | None, steps: int | None, rate: float, limit: float, given: Any, listen: Listener | None,
+    watch: Callable[[int, course.Row], None] | None, checkpoint: str | File | None, options: dict[str, Any],
+) -> Aligned:  # fmt: skip
+    """Move a copy of `family`. Raises what `Generator.align` does."""
+    positive(beta=beta)
+    judge = Judge(codec, conditions, signal, seed)
+    source = _source(codec, conditions, given)
+    moved = copy.deepcopy(family)
+    budget = Budget(minutes=minutes, steps=steps)
+    if method == "best_of":
+        record, used = _best_of(moved, judge, source, budget, seed, listen, options)
+    else:
+        names = registry.names("method")
+        if method not in names:
+            raise UnknownName("method", method, [*names, "best_of"])
+        cls = registry.get("method", method)
+        config = configure(cls.Config(), options, method)
+        trial = Trial(moved, judge, source)
+        speed = rate or (SLOWER * family.plan().rate if family.objectives() else COUNTED)
+        made = cls(trial, config, beta, speed, seed)
+        where = File(checkpoint) if checkpoint else None
+        who = {"reward": judge.name, "beta": str(beta), "options": repr(config)}
+        record = course.run(
+            made, budget=budget, limit=limit, seed=seed, listen=listen, watch=watch, checkpoint=where, identity=who
+        )
+        used = {**asdict(config), "rate": speed}
+    entry = {
+        "method": method, "reward": judge.name, "beta": beta, "seed": seed, "options": used,
+        "steps": len(record.rows), "stopped": record.stopped, "notes": record.notes,
+        **_before_and_after(family, moved, judge, source, seed),
+        "rows": record.rows[:: max(1, -(-len(record.rows) // LISTED))],
+    }  # fmt: skip
+    return Aligned(moved, record, entry)
+
+
+def _best_of(
+    family: Family[Any], judge: Judge, source: Callable[[int, torch.Generator], Wish], budget: Budget, seed: int,
+    listen: Listener | None, options: dict[str, Any],
+) -> tuple[course.Record, dict[str, Any]]:  # fmt: skip
+    used = {"n": 4, "items": 4000, **options}
+    if set(used) != {"n", "items"} or not all(isinstance(value, int) for value in used.values()):
+        raise OptionError(f"best_of has the options n and items, whole numbers; {options} was given.")
+    rng = torch.Generator().manual_seed(seed)
+    kept, _, _ = best_of.keep(family, judge, used["items"], used["n"], rng=rng, source=source, listen=listen)
+    if family.objectives():
+        loop.fit(family, kept, budget, seed=seed, listen=listen)
+    else:
+        family.fit(kept, budget, rng=rng, listen=listen)
+    return course.Record("budget"), {**used, "price": best_of.price(used["n"])}
+
+
+def _source(
+    codec: Codec[Any], conditions: Conditions | None, given: Any
+) -> Callable[[int, torch.Generator], Wish]:  # fmt: skip
+    """What items are asked for: nothing, conditions as they come or as wished, values or beginnings of their own."""
+    if conditions is not None:
+        return lambda n, rng: Wish(given=conditions.draw(n, given, rng)[0])
+    if given is None or (isinstance(given, Mapping) and not given):
+        return anything
+    if isinstance(given, Mapping):
+        known = codec.condition(given)
+        if known.soft:
+            raise ConditionError("Alignment takes single values in given=..., not ranges or sets.")
+        return lambda n, rng: Wish(known=Known(known.x.expand(n, -1), known.mask.expand(n, -1)))
+    prompts = codec.partial(codec.read(given))
+    if not len(prompts.x):
+        raise ConditionError("given=[] holds no beginnings: give at least one, or nothing at all.")
+
+    def some(n: int, rng: torch.Generator) -> Wish:
+        rows = torch.randint(len(prompts.x), (n,), generator=rng)
+        return Wish(known=Known(prompts.x[rows], prompts.mask[rows]))
+
+    return some
+
+
+def _before_and_after(
+    start: Family[Any], moved: Family[Any], judge: Judge, source: Callable[[int, torch.Generator], Wish], seed: int
+) -> dict[str, float]:
+    """Mean and spread of the reward of items of both, the share of pairs that the moved one wins, and KL."""
+    told: dict[str, float] = {}
+    rewards = []
+    for stream, (name, family) in enumerate((("before", start), ("after", moved)), 1):
+        rng = torch.Generator().manual_seed(seed + stream)
+        wish = source(TASTED, rng)
+        if isinstance(family, Policy):
+            path = family.rollout(TASTED, wish.given, wish.known, rng=rng)
+        else:
+            x = family.sample(TASTED, given=wish.given, known=wish.known, rng=rng)
+            path = Path(x, x[:, :0], x.new_zeros(len(x), 0, dtype=torch.bool), wish.given)
+        reward = graded(judge, path)
+        rewards.append(reward)
+        told[name], told[f"spread {name}"] = float(reward.mean()), float(reward.std(correction=0))
+        if name == "after" and isinstance(family, Policy) and isinstance(start, Policy):
+            with torch.no_grad():
+                apart = family.score(path).logp - start.score(path).logp
+            told["kl"] = float(apart.sum(1).mean())
+    won = (rewards[1] > rewards[0]).float() + 0.5 * (rewards[1] == rewards[0]).float()
+    return told | {"won": float(won.mean())}

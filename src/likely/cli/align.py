@@ -1,0 +1,134 @@
+"""likely align: what a reward likes better becomes likelier.
+
+    likely align patients.likely --reward taste.py:older -o older.likely
+
+The reward is a function in a Python file of yours: it takes items (a table, a list of texts, an array of images, in the
+type that was learned from: a polars DataFrame of a .csv) and gives a number each. The file is run; a model file never
+is.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+import likely
+from likely.cli.options import Model, Quiet, Seed, pairs, say
+from likely.core import Progress
+from likely.errors import LikelyError, OptionError, RewardError
+
+SHOWN = ("reward", "kl", "entropy", "clipped", "ratio", "unexplained", "length", "ended", "loss", "right", "beta")
+KEPT = 12  # rows of the live table
+
+
+def align(  # noqa: PLR0913  (one argument an option)
+    model: Model,
+    reward: Annotated[
+        list[str], typer.Option(help="A function of a Python file, taste.py:older; with a weight, taste.py:older=0.5.")
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The file of the aligned model, NAME.likely.")],
+    method: Annotated[str, typer.Option(help="ppo, grpo, reinvent, dpo or best_of.")] = "ppo",
+    beta: Annotated[float, typer.Option(help="The price of a nat away from the start: smaller goes further.")] = 0.05,
+    steps: Annotated[int | None, typer.Option(help="Updates; 200 unless minutes are given.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Wall time to spend at most.")] = None,
+    rate: Annotated[float, typer.Option(help="Of learning; 0 = a fifth of the family's own.")] = 0.0,
+    limit: Annotated[float, typer.Option(help="Nats an item at which the run is ended and brought back.")] = 50.0,
+    given: Annotated[list[str] | None, typer.Option(help="A condition, sex=F; may be repeated.")] = None,
+    checkpoint: Annotated[Path | None, typer.Option(help="A folder to resume from.")] = None,
+    seed: Seed = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Make what a reward likes likelier: likely align patients.likely --reward taste.py:older -o older.likely"""
+    gen = likely.load(model)
+    likely.output.writable(out)
+    signal = [load_reward(name) for name in reward]
+    wish = pairs(given or [], "--given", "sex=F") or None
+    with shown(quiet) as (listen, watch):
+        better = gen.align(
+            signal, method=method, beta=beta, seed=seed, minutes=minutes, steps=steps, rate=rate, limit=limit,
+            given=wish, progress=listen or False, watch=watch, checkpoint=checkpoint,
+        )  # fmt: skip
+    better.save(out)
+    entry = better.card["alignment"][-1]
+    for note in better.notes:
+        say(f"Note: {note}", quiet)
+    say(
+        f"Reward {entry['before']:.3g} -> {entry['after']:.3g} (spread {entry['spread before']:.2g}), better than the "
+        f"start in {entry['won']:.0%} of pairs"
+        + (f", at {entry['kl']:.2f} nats an item" if "kl" in entry else "")
+        + f". Wrote {out}.",
+        quiet,
+    )
+
+
+def load_reward(text: str) -> tuple[Callable[[Any], Any], float]:
+    """FILE.py:FUNCTION or FILE.py:FUNCTION=WEIGHT. Raises OptionError, RewardError for a file that cannot be run."""
+    place, _, rest = text.rpartition(":")
+    name, _, weight = rest.partition("=")
+    if not place.endswith(".py") or not name.isidentifier():
+        raise OptionError(
+            f"--reward {text!r}: wanted is FILE.py:FUNCTION, such as taste.py:older, or with =WEIGHT behind."
+        )
+    if not Path(place).is_file():
+        raise OptionError(f"--reward {text!r}: there is no file {place!r}.")
+    try:
+        factor = float(weight) if weight else 1.0
+    except ValueError as error:
+        raise OptionError(f"--reward {text!r}: the weight {weight!r} is no number.") from error
+    spec = importlib.util.spec_from_file_location("reward_of_the_user", place)
+    if spec is None or spec.loader is None:
+        raise OptionError(f"--reward {text!r}: {place!r} is no Python file.")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise RewardError(f"{place!r} cannot be run: {type(error).__name__}: {error}") from error
+    function = getattr(module, name, None)
+    if not callable(function):
+        known = ", ".join(one for one in vars(module) if not one.startswith("_") and callable(getattr(module, one)))
+        raise OptionError(f"{place!r} has no function {name!r}" + (f"; it has: {known}." if known else "."))
+    return function, factor
+
+
+@contextmanager
+def shown(quiet: bool) -> Iterator[tuple[Any, Any]]:
+    """A live table of the last rows on standard error: a listener and a watcher to give to `align`."""
+    if quiet:
+        yield None, None
+        return
+    rows: list[dict[str, float]] = []
+    state: dict[str, Progress] = {}
+    with Live(console=Console(stderr=True), refresh_per_second=4, transient=False) as live:
+
+        def draw() -> None:
+            told = state.get("now")
+            left = f", {told.left:.0f} s left" if told and told.left is not None else ""
+            table = Table(title=f"aligning: {told.done:.0%}{left}" if told else "aligning", box=None)
+            names = [name for name in SHOWN if rows and name in rows[-1]]
+            for name in ("step", *names):
+                table.add_column(name, justify="right")
+            for row in rows[-KEPT:]:
+                table.add_row(f"{row['step']:.0f}", *(f"{row[name]:.3g}" for name in names))
+            live.update(table)
+
+        def listen(told: Progress) -> None:
+            state["now"] = told
+            draw()
+
+        def watch(step: int, row: dict[str, float]) -> None:
+            rows.append(row)
+            draw()
+
+        try:
+            yield listen, watch
+        except LikelyError:
+            live.update("")
+            raise
