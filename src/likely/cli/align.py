@@ -106,7 +106,8 @@ def shown(quiet: bool) -> Iterator[tuple[Any, Any]]:
         return
     rows: list[dict[str, float]] = []
     state: dict[str, Progress] = {}
-    with Live(console=Console(stderr=True), refresh_per_second=4, transient=False) as live:
+    console = Console(stderr=True)
+    with Live(console=console, refresh_per_second=4) as live:
 
         def draw() -> None:
             told = state.get("now")
@@ -132,3 +133,5 @@ def shown(quiet: bool) -> Iterator[tuple[Any, Any]]:
         except LikelyError:
             live.update("")
             raise
+    if not console.is_terminal:
+        console.print()
