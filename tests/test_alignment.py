@@ -1,0 +1,151 @@
+"""Generators moved by a reward: tables, texts and images by the same code, files, options, and what goes wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+import likely
+from likely.errors import ConditionError, OptionError, RewardError, UnknownName, Unsupported
+from likely.generator import Generator
+
+ROWS = pl.DataFrame({
+    "size": np.random.default_rng(0).choice(["small", "middle", "large"], 400),
+    "price": np.random.default_rng(1).normal(10, 3, 400).round(2),
+})  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def table() -> Generator:
+    return likely.fit(ROWS, family="masked", width=32, hidden=32, minutes=0.05, progress=False)
+
+
+@pytest.fixture(scope="module")
+def teller() -> Generator:
+    texts = [f"{who} {does}" for who in ("a cat", "a dog", "an owl") for does in ("sings.", "sleeps.")] * 30
+    small = {"width": 32, "depth": 1, "steps": 150, "batch": 32, "rate": 1e-2}
+    return likely.fit(texts, codec="text", family="lstm", progress=False, **small)
+
+
+def large(rows: pl.DataFrame) -> list[float]:
+    return (rows["size"] == "large").cast(pl.Float64).to_list()
+
+
+def owls(texts: Sequence[str]) -> list[float]:
+    return [float("owl" in text) for text in texts]
+
+
+def share(rows: pl.DataFrame, size: str = "large") -> float:
+    return float((rows["size"] == size).mean())  # type: ignore[arg-type]
+
+
+def test_a_table_by_ppo(table: Generator) -> None:
+    better = table.align(large, beta=0.3, steps=40, rate=3e-3, progress=False)
+    before, after = (share(gen.sample(1000, seed=5)) for gen in (table, better))
+    assert before < 0.45
+    # exp(1 / .3) = 28 times the odds: .33 becomes .93.
+    assert after > 0.8
+    entry = better.card["alignment"][-1]
+    assert entry["after"] > entry["before"] + 0.3
+    assert entry["won"] > 0.65
+    assert 0.3 < entry["kl"] < 2
+    assert len(entry["rows"]) == entry["steps"] == 40
+
+
+def test_texts_by_grpo_and_the_start_stays(teller: Generator, tmp_path: Path) -> None:
+    before = teller.sample(50, seed=3)
+    better = teller.align(owls, method="grpo", beta=0.2, steps=40, rate=3e-3, progress=False)
+    assert teller.sample(50, seed=3) == before
+    assert np.mean(owls(better.sample(200, seed=3))) > 0.85 > np.mean(owls(before))
+    better.save(tmp_path / "owls.likely")
+    again = likely.load(tmp_path / "owls.likely")
+    assert again.sample(20, seed=1) == better.sample(20, seed=1)
+    assert again.card["alignment"][-1]["reward"] == "owls"
+    twice = again.align([(owls, -1.0)], beta=0.2, steps=5, progress=False)
+    assert [entry["reward"] for entry in twice.card["alignment"]] == ["owls", "-1 owls"]
+
+
+def test_images_by_ppo() -> None:
+    """A flow of pictures: brighter ones become likelier. Its choices are steps of a denoising."""
+    draw = np.random.default_rng(0)
+    pictures = np.clip(draw.normal(90, 40, (200, 1, 1)) + draw.normal(0, 10, (200, 2, 2)), 0, 255).astype(np.uint8)
+    painter = likely.fit(pictures, family="flow", given=False, minutes=0.1, progress=False)
+
+    def bright(made: Any) -> Any:
+        return np.asarray(made).reshape(len(made), -1).mean(1) / 40
+
+    better = painter.align(bright, beta=0.2, steps=12, rate=1e-3, samples=64, epochs=2, progress=False)
+    entry = better.card["alignment"][-1]
+    assert entry["after"] > entry["before"] + 0.3 * entry["spread before"]
+
+
+def test_families_without_steps_learn_from_the_best(table: Generator) -> None:
+    trees = likely.fit(ROWS, family="trees", progress=False)
+    with pytest.raises(Unsupported, match="best_of"):
+        trees.align(large, progress=False)
+    better = trees.align(large, method="best_of", n=4, items=800, progress=False)
+    assert share(trees.sample(500, seed=1)) < 0.45
+    assert share(better.sample(500, seed=1)) == pytest.approx(1 - (2 / 3) ** 4, abs=0.08)
+
+
+def test_items_are_asked_for_while_learning(table: Generator, teller: Generator) -> None:
+    """Only under the wish: small ones become cheap, and nobody asked about the others."""
+
+    def cheap(rows: pl.DataFrame) -> Any:
+        assert set(rows["size"]) == {"small"}
+        return -rows["price"].to_numpy() / 3
+
+    table.align(cheap, given={"size": "small"}, beta=0.5, steps=3, progress=False)
+
+    def sings(texts: Sequence[str]) -> list[float]:
+        assert all(text.startswith("a d") for text in texts)
+        return [float("sings" in text) for text in texts]
+
+    better = teller.align(sings, given=["a d"], method="grpo", beta=0.2, steps=25, rate=3e-3, progress=False)
+    made = better.fill(["a dog"] * 100, seed=0)
+    assert np.mean(["sings" in text for text in made]) > 0.7
+    with pytest.raises(ConditionError, match="single values"):
+        table.align(large, given={"price": (5, 9)}, steps=1, progress=False)
+    with pytest.raises(ConditionError, match="no beginnings"):
+        teller.align(owls, given=[], steps=1, progress=False)
+
+
+def test_rewards_that_are_none(table: Generator) -> None:
+    with pytest.raises(OptionError, match="function of items"):
+        table.align("large", progress=False)  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match="No reward was given"):
+        table.align([], progress=False)
+
+    def broken(rows: Any) -> list[float]:
+        return [1.0]
+
+    with pytest.raises(RewardError, match=r"broken gave values of shape \(1,\)"):
+        table.align(broken, steps=3, progress=False)
+    with pytest.raises(RewardError, match=r"KeyError|ColumnNotFound"):
+        table.align(lambda rows: rows["sizee"], steps=3, progress=False)
+
+
+def test_options_that_are_none(table: Generator) -> None:
+    with pytest.raises(UnknownName, match="ppoo"):
+        table.align(large, method="ppoo", progress=False)
+    with pytest.raises(UnknownName, match="sample"):
+        table.align(large, sample=9, progress=False)
+    with pytest.raises(OptionError, match="beta=0"):
+        table.align(large, beta=0, progress=False)
+    with pytest.raises(OptionError, match="n and items"):
+        table.align(large, method="best_of", m=4, progress=False)
+
+
+def test_a_run_goes_on_and_another_is_refused(table: Generator, tmp_path: Path) -> None:
+    straight = table.align(large, beta=0.3, steps=6, progress=False)
+    once = table.align(large, beta=0.3, steps=6, progress=False, checkpoint=tmp_path)
+    again = table.align(large, beta=0.3, steps=6, progress=False, checkpoint=tmp_path)
+    assert straight.sample(50, seed=1).equals(once.sample(50, seed=1))
+    assert straight.sample(50, seed=1).equals(again.sample(50, seed=1))
+    with pytest.raises(likely.LikelyError, match="its beta is"):
+        table.align(large, beta=0.4, steps=6, progress=False, checkpoint=tmp_path)
