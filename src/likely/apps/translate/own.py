@@ -38,7 +38,7 @@ LENGTH = 72  # tokens of a sentence; longer ones are cut
 SIZE, LEAST = 8000, 3  # tokens of the vocabulary; pairs behind each
 FEWEST = 20  # pairs
 LEXICON, MOST_CANDIDATES = 16, 64  # of a token
-BEAMS, ALPHA, BETA = 4, 0.6, 0.3
+BEAMS, ALPHA, BETA = 4, 0.6, 0.5
 
 
 class Own:
