@@ -62,7 +62,9 @@ class Candidate:
         if self.seed is not None:
             fields.whole(self.seed, "A candidate's seed", 0, 2**63 - 1)
         if not isinstance(self.parameters, Mapping):
-            raise DataError(f"A candidate's parameters are {fields.shown(self.parameters)}; they must be a JSON object.")
+            raise DataError(
+                f"A candidate's parameters are {fields.shown(self.parameters)}; they must be a JSON object."
+            )
         object.__setattr__(self, "parameters", fields.plain(self.parameters, "A candidate's parameters"))
 
     @classmethod
@@ -184,7 +186,9 @@ class Comparison:
                                 "an undo shows nothing and its choice is 'undo'.")  # fmt: skip
             return
         if not 2 <= len(self.shown) <= CANDIDATES or len(set(self.shown)) != len(self.shown):
-            raise DataError(f"{len(self.shown)} candidates were shown {where}; wanted 2 to {CANDIDATES} different ones.")
+            raise DataError(
+                f"{len(self.shown)} candidates were shown {where}; wanted 2 to {CANDIDATES} different ones."
+            )
         known = CHOICES if len(self.shown) == 2 else ("ranking", "bad", "skip")
         if self.choice not in known:
             raise DataError(f"The choice {where} is {fields.shown(self.choice)}; with {len(self.shown)} candidates it "
