@@ -111,7 +111,7 @@ def rank(
     w = np.array([pair.weight for pair in met])
     theta, tie = fit(i, j, y, w, len(names), prior=prior)
     parts, component = connected_components(coo_array((w, (i, j)), shape=(len(names),) * 2), directed=False)
-    theta = _centred(theta, component, parts)
+    theta = _centred(theta, component, int(parts))
     low, high = _bootstrap(met, (i, j, y, w), theta, component, prior, draws, seed)
     counts = np.zeros((len(names), 3))  # wins, ties, losses
     for side, columns in ((i, (0, 2, 1)), (j, (2, 0, 1))):
@@ -162,7 +162,7 @@ def _likelihood(
     hit = y[None] == np.arange(3)[:, None]
     left = w * ((hit[0] - p[0]) + (hit[2] - p[2]) / 2)
     right = w * ((hit[1] - p[1]) + (hit[2] - p[2]) / 2)
-    slope = np.bincount(i, left, n) + np.bincount(j, right, n)
+    slope: Array = np.bincount(i, left, n) + np.bincount(j, right, n)
     slope = np.append(slope, (w * (hit[2] - p[2])).sum() if ties else 0.0) - x / prior**2
     # The three logits as functions of (theta_i, theta_j, eta): the covariance of their rows under p.
     rows = np.array([[1.0, 0, 0], [0, 1.0, 0], [0.5, 0.5, 1.0]])

@@ -16,10 +16,9 @@ Formats: TRL's documentation, "Dataset formats and types".
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from likely.align import fields
@@ -99,7 +98,7 @@ def _sides(row: Row) -> Sides:
     if isinstance(chosen, list) and isinstance(rejected, list):
         a, b = _messages(chosen, "chosen"), _messages(rejected, "rejected")
         if prompt is None:
-            shared = len(os.path.commonprefix([a, b]))  # type: ignore[type-var]
+            shared = _shared(a, b)
             shared = min(shared, len(a) - 1, len(b) - 1)
             return Sides(a[:shared], _answer(a[shared:]), _answer(b[shared:]))
         before = _messages(prompt, "prompt") if isinstance(prompt, list) else prompt
@@ -111,10 +110,15 @@ def _sides(row: Row) -> Sides:
         return Sides(prompt, Candidate.text(chosen), Candidate.text(rejected))
     if _TURN.match(chosen) and _TURN.match(rejected):
         return _sides({"chosen": turns(chosen), "rejected": turns(rejected)})
-    shared = len(os.path.commonprefix([chosen, rejected]))
+    shared = _shared(chosen, rejected)
     while shared and not chosen[shared - 1].isspace():
         shared -= 1
     return Sides(chosen[:shared], Candidate.text(chosen[shared:]), Candidate.text(rejected[shared:]))
+
+
+def _shared(a: Sequence[Any], b: Sequence[Any]) -> int:
+    """How many elements both begin with."""
+    return next((k for k, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
 
 
 def _messages(given: Any, where: str) -> Messages:
@@ -129,9 +133,9 @@ def _messages(given: Any, where: str) -> Messages:
 
 
 def _answer(messages: Messages) -> Candidate:
-    if len(messages) == 1 and messages[0] == {"role": "assistant", "content": messages[0]["content"]}:
-        if isinstance(messages[0]["content"], str):
-            return Candidate.text(messages[0]["content"])
+    said = messages[0]["content"]
+    if isinstance(said, str) and messages == [{"role": "assistant", "content": said}]:
+        return Candidate.text(said)
     plain = fields.plain(messages, "A candidate's messages")
     return Candidate(fields.canonical(plain).encode(), media="application/json")
 

@@ -110,7 +110,9 @@ def _unsaid(judgements: Judgements, counts: dict[str, int]) -> dict[str, int]:
         "criteria": sum(len(one.criteria) for one in active),
         "reasons": sum(bool(one.reason) for one in active),
         "annotators' names": len({one.annotator for one in active} - {chosen.UNKNOWN}),
-        "candidates' models, seeds and parameters": sum(bool(c.model or c.seed or c.parameters) for c in of),
+        "candidates' models, seeds and parameters": sum(
+            bool(c.model or c.seed is not None or c.parameters) for c in of
+        ),
     }
 
 

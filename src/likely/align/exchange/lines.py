@@ -46,8 +46,10 @@ def _lines(path: Path, packed: bool) -> Iterator[tuple[str, Row]]:
             while line := file.readline(LINE_BYTES + 1):
                 number, size = number + 1, size + len(line)
                 if len(line) > LINE_BYTES or size > FILE_BYTES or number > ROWS:
-                    raise DataError(f"{str(path)!r} is too large at line {number}: a line may have "
-                                    f"{LINE_BYTES // 2**20} MiB, a file {FILE_BYTES // 2**30} GiB and {ROWS} lines.")  # fmt: skip
+                    raise DataError(
+                        f"{str(path)!r} is too large at line {number}: a line may have {LINE_BYTES // 2**20} MiB, "
+                        f"a file {FILE_BYTES // 2**30} GiB and {ROWS} lines."
+                    )
                 if line.strip():
                     yield f"line {number}", _parse(line, path, number)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
