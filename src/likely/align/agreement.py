@@ -306,7 +306,8 @@ def _warnings(judgements: Judgements, said: dict[Unit, dict[str, str]], shared: 
                     f"Annotator {name!r} said {side} in all {share.of} decisions: nothing can be learned of it."
                 )
             elif share.of >= FEW and hits > 0.5 and not share.low <= 0.5 <= share.high:
-                made.append(f"Annotator {name!r} leans to the {side}: {hits:.0%} of {share.of} decisions.")
+                made.append(f"Annotator {name!r} leans to the {side}: {hits:.0%} of {share.of} decisions "
+                            "(or the better ones stood there more often).")  # fmt: skip
         if len(rows) >= FEW and (passed := sum(one.choice in ("skip", "tie") for one in rows)) == len(rows):
             made.append(f"Annotator {name!r} never decided in {passed} judgements.")
     return made + _contradictions(people)

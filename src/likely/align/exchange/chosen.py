@@ -65,10 +65,13 @@ class Gather:
         except DataError as error:
             raise DataError(f"{where}: {error}") from error
 
-    def judgements(self) -> Judgements:
-        """All of it."""
+    def judgements(self, unread: Iterable[str] = ()) -> Judgements:
+        """All of it. `unread`: columns that say nothing here."""
         items = [Item(name, prompt, tuple(known.values())) for name, (prompt, known) in self.prompts.items()]
-        return Judgements(tuple(items), tuple(self.comparisons), tuple(f"{n} {what}" for what, n in self.notes.items()))
+        notes = [f"{n} {what}" for what, n in self.notes.items()]
+        if names := sorted(unread):
+            notes.append(f"columns that were not read: {', '.join(names[:20])}")
+        return Judgements(tuple(items), tuple(self.comparisons), tuple(notes))
 
 
 def parse(given: Iterable[tuple[str, Row]]) -> Judgements:
@@ -84,9 +87,7 @@ def parse(given: Iterable[tuple[str, Row]]) -> Judgements:
         choice = "left" if pair[0] is sides.chosen else "right"
         gather.add(where, _key(row), sides.prompt, (pair[0], pair[1]), annotator=UNKNOWN, choice=choice,
                    flags=("unordered",))  # fmt: skip
-    if extra:
-        gather.notes[f"columns were not read: {', '.join(sorted(extra)[:20])}"] = len(extra)
-    return gather.judgements()
+    return gather.judgements(extra)
 
 
 def _key(row: Row) -> Row:

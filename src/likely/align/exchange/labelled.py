@@ -38,9 +38,7 @@ def pandalm(given: Iterable[tuple[str, Row]]) -> Judgements:
                 gather.add(where, row, prompt, (left, right), annotator=name, choice=_choice(row[name], name, where))
         known = {"instruction", "input", "response1", "response2", "cmp_key", "idx", *people}
         extra |= dict.fromkeys(row.keys() - known)
-    if extra:
-        gather.notes[f"columns were not read: {', '.join(sorted(extra)[:20])}"] = len(extra)
-    return gather.judgements()
+    return gather.judgements(extra)
 
 
 def llmbar(given: Iterable[tuple[str, Row]]) -> Judgements:
