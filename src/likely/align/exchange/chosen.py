@@ -68,7 +68,7 @@ class Gather:
     def judgements(self, unread: Iterable[str] = ()) -> Judgements:
         """All of it. `unread`: columns that say nothing here."""
         items = [Item(name, prompt, tuple(known.values())) for name, (prompt, known) in self.prompts.items()]
-        notes = [f"{n} {what}" for what, n in self.notes.items()]
+        notes = [f"{what}: {n}" for what, n in self.notes.items()]
         if names := sorted(unread):
             notes.append(f"columns that were not read: {', '.join(names[:20])}")
         return Judgements(tuple(items), tuple(self.comparisons), tuple(notes))

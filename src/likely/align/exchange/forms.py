@@ -43,7 +43,7 @@ class Written:
     left_out: dict[str, int]
 
     def __str__(self) -> str:
-        said = "".join(f"\n  not in it: {n} {what}" for what, n in self.left_out.items())
+        said = "".join(f"\n  not in it: {what} ({n})" for what, n in self.left_out.items())
         return f"{self.rows} rows in {self.path}{said}"
 
 
@@ -91,7 +91,7 @@ def write(judgements: Judgements, path: str | Path, form: str = "own") -> Writte
     counts = judgements.counts()
     left_out += Counter(_unsaid(judgements, counts))
     if not rows:
-        reasons = "; ".join(f"{n} {what}" for what, n in left_out.items()) or "there are no judgements"
+        reasons = "; ".join(f"{what} ({n})" for what, n in left_out.items()) or "there are no judgements"
         raise DataError(f"Nothing can be written as {form}: {reasons}.")
     write_rows(path, rows)
     return Written(path, form, len(rows), dict(left_out))
