@@ -19,6 +19,7 @@ from __future__ import annotations
 import os
 import random
 import re
+import sqlite3
 import struct
 import threading
 import time
@@ -26,6 +27,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -91,7 +93,7 @@ class Database:
             options |= {"pool_size": 4, "max_overflow": 60, "connect_args": {"timeout": patience + 30}}
         else:
             options |= {"poolclass": self.sa.pool.QueuePool, "pool_size": 8, "max_overflow": -1}
-            options["connect_args"] = {"timeout": max(patience, 0.05), "check_same_thread": False}
+            options["creator"] = partial(_connect, self.path, max(patience, 0.05))
         self.engine = self.sa.create_engine(url, **options)
         self.sa.event.listen(self.engine, "connect", self._connected)
         if self.path is not None:
@@ -199,7 +201,8 @@ class Database:
     def _make_file(self, path: Path) -> None:
         """A database with tables, all or nothing; where another process was first, theirs."""
         beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}")
-        engine = self.sa.create_engine(f"sqlite:///{beside}", poolclass=self.sa.pool.NullPool)
+        creator = partial(_connect, beside, 60.0)
+        engine = self.sa.create_engine("sqlite://", creator=creator, poolclass=self.sa.pool.NullPool)
         try:
             if not path.parent.is_dir():
                 raise StorageError(f"No folder {str(path.parent)!r} to keep {path.name!r} in: make it first.")
@@ -289,6 +292,11 @@ class Database:
         return StorageError(head + reason.replace("{patience}", patience))
 
 
+def _connect(path: Path, timeout: float) -> sqlite3.Connection:
+    """By its path, in which a URL would see a question mark as the end."""
+    return sqlite3.connect(path, timeout=timeout, check_same_thread=False)
+
+
 def _begin(connection: Any) -> None:
     writes = connection.get_execution_options().get("likely_writes")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
@@ -309,12 +317,12 @@ def _place(sa: Any, given: str | Path) -> tuple[Path | None, Any, str]:
     scheme, mark, rest = text.partition("://")
     if not mark or isinstance(given, Path):
         path = Path(text).absolute()
-        return path, sa.URL.create("sqlite", database=str(path)), repr(text)
+        return path, "sqlite://", repr(text)
     if scheme == "sqlite":
         if len(rest) < 2 or not rest.startswith("/"):
             raise OptionError("A SQLite URL is sqlite:///judgements.db (or sqlite:////from/the/root.db).")
         path = Path(rest[1:]).absolute()
-        return path, sa.URL.create("sqlite", database=str(path)), repr(text)
+        return path, "sqlite://", repr(text)
     if scheme not in ("postgresql", "postgres", "postgresql+pg8000"):
         raise OptionError(f"A store cannot be kept at {scheme[:40]}://...; give a file such as judgements.db, "
                           "sqlite:///PATH or postgresql://USER:PASSWORD@HOST:PORT/DATABASE.")  # fmt: skip
