@@ -31,7 +31,8 @@ def crowd(*arguments: str) -> dict[str, Any]:
 
 
 ODD = [
-    "'; DROP TABLE likely_item; --", 'a"b', "%s %(x)s :name ? $1", "\\", "\u202eמימין\u202c", "\U0001f468\u200d\U0001f469",
+    "'; DROP TABLE likely_item; --", 'a"b', "%s %(x)s :name ? $1", "\\", "\u202eמימין\u202c",
+    "\U0001f468\u200d\U0001f469",
     "\x01\x1f\x7f", "é vs e\u0301", " lead and trail ", "\r\n\t", "<script>alert(1)</script>", "\ufffe\uffff",
 ]  # fmt: skip
 

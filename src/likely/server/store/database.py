@@ -19,6 +19,7 @@ from __future__ import annotations
 import os
 import random
 import re
+import socket
 import sqlite3
 import struct
 import threading
@@ -95,6 +96,8 @@ class Database:
             options |= {"poolclass": self.sa.pool.QueuePool, "pool_size": 8, "max_overflow": -1}
             options["creator"] = partial(_connect, self.path, max(patience, 0.05))
         self.engine = self.sa.create_engine(url, **options)
+        if self.path is None:
+            self.sa.event.listen(self.engine, "do_connect", _dial)
         self.sa.event.listen(self.engine, "connect", self._connected)
         if self.path is not None:
             self.sa.event.listen(self.engine, "begin", _begin)
@@ -295,6 +298,17 @@ class Database:
 def _connect(path: Path, timeout: float) -> sqlite3.Connection:
     """By its path, in which a URL would see a question mark as the end."""
     return sqlite3.connect(path, timeout=timeout, check_same_thread=False)
+
+
+def _dial(dialect: Any, _record: Any, arguments: Any, options: dict[str, Any]) -> Any:
+    """Connect over a socket of our own: pg8000 leaves its own open where the server turns it away."""
+    wire = socket.create_connection((options["host"], options.get("port") or 5432), options.get("timeout"))
+    try:
+        wire.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        return dialect.loaded_dbapi.Connection(*arguments, **options, sock=wire)
+    except BaseException:
+        wire.close()
+        raise
 
 
 def _begin(connection: Any) -> None:
