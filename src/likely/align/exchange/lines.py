@@ -18,7 +18,6 @@ from likely.train.checkpoint import write_atomic
 FILE_BYTES = 4 * 2**30  # unpacked, too
 LINE_BYTES = 512 * 2**20  # a candidate of 256 MiB in base 64
 ROWS = 20_000_000
-DEPTH = 100
 
 Row = dict[str, Any]
 

@@ -87,6 +87,7 @@ class Database:
         self.dialect = "postgresql" if self.path is None else "sqlite"
         self._failures = (self.sa.exc.SQLAlchemyError, OSError, struct.error)
         self.process = os.getpid()
+        self._inherited: list[Any] = []
         self.inode, self._closed = (0, 0), False
         options: dict[str, Any] = {"hide_parameters": True}
         if self.path is None:
@@ -148,6 +149,7 @@ class Database:
     @contextmanager
     def _transaction(self, writes: bool) -> Iterator[Any]:
         if os.getpid() != self.process:  # after a fork: the parent's connections stay the parent's
+            self._inherited.append(self.engine.pool)  # never closed here: that is the parent's to do
             self.engine.dispose(close=False)
             self.process = os.getpid()
         with self.engine.connect() as connection:

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-from likely.align.preference import Candidate, Comparison, Item, Judgements, check_link, joined, same
+from likely.align.preference import CANDIDATES, Candidate, Comparison, Item, Judgements, check_link, joined, same
 from likely.errors import DataError, OptionError
 from likely.server.store.database import Database
 from likely.server.store.schema import candidate, candidate_row, comparison, comparison_row
@@ -27,6 +27,13 @@ class Page(NamedTuple):
 
     comparisons: tuple[Comparison, ...]
     last: int
+
+
+class Shelf(NamedTuple):
+    """A prompt as JSON, ids of candidates in order."""
+
+    prompt: str
+    candidates: list[str]
 
 
 class Store:
@@ -111,21 +118,38 @@ class Store:
 
     def _put_items(self, connection: Any, items: Sequence[Item]) -> None:
         tables, dialect = self._tables, self._database.dialect
+        merged: dict[str, Item] = {}
         for item in items:
-            there = self._items(connection, [item.id]).get(item.id)
-            whole = item if there is None else joined(there, item)
-            if whole is there:
-                continue
-            before = 0 if there is None else len(there.candidates)
-            new = whole.candidates[before:]
-            for one in new:
+            merged[item.id] = joined(merged[item.id], item) if item.id in merged else item
+        there = self._shelves(connection, list(merged))
+        for item in merged.values():
+            before = there.get(item.id)
+            if before is not None and json.loads(before.prompt) != item.prompt:
+                raise DataError(f"The store has another item {item.id!r}, with a different prompt: give this one an id "
+                                "of its own.")  # fmt: skip
+            kept = before.candidates if before else []
+            new = [one for name, one in item.by_id.items() if name not in kept]
+            if len(kept) + len(new) > CANDIDATES:
+                raise DataError(f"Item {item.id!r} would have {len(kept) + len(new)} candidates; at most {CANDIDATES}.")
+            if before is None:
+                connection.execute(tables.item.insert(), {"id": item.id, "prompt": json.dumps(item.prompt)})
+            for place, one in enumerate(new, len(kept)):
                 blob = {"sha256": one.sha256, "content": one.content}
                 connection.execute(tables.insert_new(dialect, tables.blob, "sha256"), blob)
                 connection.execute(tables.insert_new(dialect, tables.candidate), candidate_row(one))
-            if there is None:
-                connection.execute(tables.item.insert(), {"id": item.id, "prompt": json.dumps(item.prompt)})
-            rows = [{"item": item.id, "place": before + k, "candidate": one.id} for k, one in enumerate(new)]
-            connection.execute(tables.shelf.insert(), rows)
+                connection.execute(tables.shelf.insert(), {"item": item.id, "place": place, "candidate": one.id})
+
+    def _shelves(self, connection: Any, ids: Sequence[str]) -> dict[str, Shelf]:
+        """What is there of these items, without content."""
+        item, shelf = self._tables.item.c, self._tables.shelf.c
+        query = (
+            self._sa.select(item.id, item.prompt, shelf.candidate).where(shelf.item == item.id).order_by(shelf.place)
+        )
+        found: dict[str, Shelf] = {}
+        for some in _chunks(ids):
+            for row in connection.execute(query.where(item.id.in_(some))):
+                found.setdefault(row.id, Shelf(row.prompt, [])).candidates.append(row.candidate)
+        return found
 
     def _put(self, connection: Any, listed: Sequence[Comparison]) -> None:
         linked = {name for one in listed for name in (one.repeats, one.undoes) if name}
@@ -156,12 +180,8 @@ class Store:
         """Remember which candidates items have. What another process added since is asked for again."""
         if len(self._known) > KNOWN:
             self._known.clear()
-        shelf = self._tables.shelf.c
-        for some in _chunks(sorted(items)):
-            found = defaultdict(set)
-            for row in connection.execute(self._sa.select(shelf.item, shelf.candidate).where(shelf.item.in_(some))):
-                found[row.item].add(row.candidate)
-            self._known.update({name: frozenset(ids) for name, ids in found.items()})
+        for name, found in self._shelves(connection, sorted(items)).items():
+            self._known[name] = frozenset(found.candidates)
 
     # ------------------------------------------------------------------------------------------------ reading
 
