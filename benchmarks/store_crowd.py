@@ -82,7 +82,7 @@ def read(place: str, done: Path, seen: Path) -> None:
             if over and not page.comparisons:
                 break
             if not page.comparisons:
-                time.sleep(0.02)
+                time.sleep(0.05)
     seen.write_text("\n".join(names))
 
 

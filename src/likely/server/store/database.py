@@ -127,8 +127,18 @@ class Database:
         return self._do(work, what, writes=True)
 
     def read(self, work: Callable[[Any], T], what: str) -> T:
-        """Do `work` in a transaction that sees one state of the database."""
+        """Do `work` in a transaction; each question of it sees one state of the database."""
         return self._do(work, what, writes=False)
+
+    def read_one_state(self, work: Callable[[Any], T], what: str) -> T:
+        """Do `work` in a transaction all of whose questions see the same state."""
+
+        def still(connection: Any) -> T:
+            if self.path is None:  # in SQLite it is so anyway
+                connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            return work(connection)
+
+        return self._do(still, what, writes=False)
 
     def _do(self, work: Callable[[Any], T], what: str, writes: bool) -> T:
         end, pause = time.monotonic() + self.patience, 0.005
@@ -154,8 +164,6 @@ class Database:
             self.process = os.getpid()
         with self.engine.connect() as connection:
             connection = connection.execution_options(likely_writes=writes)
-            if self.path is None and not writes:
-                connection = connection.execution_options(isolation_level="REPEATABLE READ")
             self._same_file()
             transaction = connection.begin()
             try:

@@ -193,7 +193,7 @@ class Store:
             rows = connection.execute(self._sa.select(table).order_by(table.c.number))
             return Judgements(tuple(self._items(connection, None).values()), tuple(comparison(row) for row in rows))
 
-        return self._database.read(work, "all judgements")
+        return self._database.read_one_state(work, "all judgements")
 
     def items(self, ids: Iterable[str] | None = None) -> list[Item]:
         """Items in the order asked for, or all in the order of their ids. Raises DataError for an unknown one."""
@@ -247,7 +247,7 @@ class Store:
             }
             return {name: int(connection.execute(query).scalar()) for name, query in queries.items()}
 
-        return self._database.read(work, "the counts")
+        return self._database.read_one_state(work, "the counts")
 
     def _find(self, connection: Any, ids: Sequence[str]) -> dict[str, Comparison]:
         table, found = self._tables.comparison, {}
