@@ -57,7 +57,7 @@ def main() -> None:
             start = time.monotonic()
             crowds.append({"database": name, **run("crowd", place("crowd"), "--each", str(each))})
             kills.append({"database": name, **run("kills", place("kills"), "--times", str(times))})
-            print(f"{name}: {time.monotonic() - start:.0f} seconds", flush=True)
+            print(f"{name}: {time.monotonic() - start:.0f} seconds", crowds[-1], kills[-1], flush=True)
     print("8 writers, 8 readers")
     print(results.table(crowds, ["database", *CROWD, "a second"]))
     print("killed while writing")

@@ -113,7 +113,7 @@ class Cases:
             other.add_item(more)
             store.add(say(more, "left", "de"))  # what another connection added is known
             assert [one.model for one in store.items(["q"])[0].candidates] == list("abcde")
-            with pytest.raises(DataError, match="different prompts"):
+            with pytest.raises(DataError, match="different prompt"):
                 store.add_item(Item("q", "else", Q.candidates))
 
     def test_what_cannot_be_right_is_refused_and_nothing_of_it_stored(self, place: str) -> None:
