@@ -55,7 +55,8 @@ class Postgres:
 
     def start(self) -> None:
         """Start, and wait until it takes connections."""
-        options = f"-p {self.port} -h 127.0.0.1 -k {self.folder} -c shared_buffers=32MB -c max_connections=120 -c autovacuum=off"
+        options = f"-p {self.port} -h 127.0.0.1 -k {self.folder} -c shared_buffers=32MB -c autovacuum=off"
+        options += " -c max_connections=120"
         self._run("pg_ctl", "-D", str(self.folder / "data"), "-w", "-t", "120", "-l", str(self.folder / "log"),
                   "-o", options, "start")  # fmt: skip
 
