@@ -5,8 +5,8 @@
 
 crowd: each writer stores `each` judgements, one a transaction (one in fifty is taken back again); each reader reads on
 behind the last number it saw until everything is written, so a row that became visible too late would be missed.
-kills: a writer notes what was acknowledged, one judgement or five at once, and is killed (SIGKILL) after a random
-delay; in the end every acknowledged judgement must be there, and of five at once all or none.
+kills: a writer notes what was acknowledged, one judgement or five at once, and is killed (SIGKILL) at a random
+moment behind its first; in the end every acknowledged judgement must be there, and of five at once all or none.
 """
 
 from __future__ import annotations
@@ -148,6 +148,10 @@ def kills(place: str, times: int, longest: float, seed: int) -> dict[str, Any]:
         for run in range(times):
             before = acknowledged.stat().st_size
             child = fork(lambda run=run: write_forever(place, run, acknowledged), errors)
+            end = time.monotonic() + 60
+            # One in ten is killed at any moment, while it opens the store too; the others while they write.
+            while run % 10 and acknowledged.stat().st_size == before and time.monotonic() < end:
+                time.sleep(0.001)
             time.sleep(rng.uniform(0.0, longest))
             os.kill(child, signal.SIGKILL)
             met += os.WIFSIGNALED(os.waitpid(child, 0)[1])
