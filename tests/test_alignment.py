@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 import likely
-from likely.errors import ConditionError, OptionError, RewardError, UnknownName, Unsupported
+from likely.errors import ConditionError, DataError, OptionError, RewardError, UnknownName, Unsupported
 from likely.generator import Generator
 
 ROWS = pl.DataFrame({
@@ -111,7 +111,7 @@ def test_items_are_asked_for_while_learning(table: Generator, teller: Generator)
     assert np.mean(["sings" in text for text in made]) > 0.7
     with pytest.raises(ConditionError, match="single values"):
         table.align(large, given={"price": (5, 9)}, steps=1, progress=False)
-    with pytest.raises(ConditionError, match="no beginnings"):
+    with pytest.raises(DataError, match="the list is empty"):
         teller.align(owls, given=[], steps=1, progress=False)
 
 

@@ -156,8 +156,6 @@ def _source(
             raise ConditionError("Alignment takes single values in given=..., not ranges or sets.")
         return lambda n, rng: Wish(known=Known(known.x.expand(n, -1), known.mask.expand(n, -1)))
     prompts = codec.partial(codec.read(given))
-    if not len(prompts.x):
-        raise ConditionError("given=[] holds no beginnings: give at least one, or nothing at all.")
 
     def some(n: int, rng: torch.Generator) -> Wish:
         rows = torch.randint(len(prompts.x), (n,), generator=rng)
