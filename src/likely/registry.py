@@ -72,6 +72,8 @@ EXTRAS: dict[str, str] = {
     "pypdf": "pdf",
     "polib": "translate",
     "sacrebleu": "translate",
+    "sqlalchemy": "store",
+    "pg8000": "store",
 }
 
 

@@ -1,7 +1,8 @@
 """Alignment: what people, or any function, like better becomes likelier.
 
-trial.py      a policy, its start, items and their rewards
-objective.py  the sums, as plain functions
-ppo.py grpo.py dpo.py reinvent.py    the methods, each an algorithm to read from top to bottom
-course.py     a run of one of them: watched, stopped in time, resumed
+    preference.py agreement.py ranking.py exchange/    judgements of people: kept, measured, read and written
+    trial.py      a policy, its start, items and their rewards
+    objective.py  the sums, as plain functions
+    ppo.py grpo.py dpo.py reinvent.py best_of.py       the methods, each an algorithm to read from top to bottom
+    course.py     a run of one of them: watched, stopped in time, resumed
 """
