@@ -33,7 +33,7 @@ from likely.errors import ArtifactError, DataError, Mismatch, Unsupported
 
 Array = np.ndarray[Any, np.dtype[Any]]
 WORDS, LETTERS = 2**14, 2**14  # columns of words and pairs of words, of runs of letters
-DIRECTIONS = 128
+DIRECTIONS = 64
 SHAPE = (
     "characters", "words", "sentences", "lines", "letters a word", "different words", "repeated triples", "digits",
     "punctuation", "beyond ASCII", "ends a sentence", "begins with a capital", "words from the prompt",

@@ -13,8 +13,9 @@ cost. log nu ~ N(0, 2); w ~ N(0, 1/ridge), a ridge a feature.
 et al. 2023, arXiv:2307.09288): a margin is no likelihood of an answer, it makes P(left) wrong by the margin, and what
 is wanted of P(left) here is that it can be believed. A slight preference is often noise: it counts less.
 
-The maximum is found by Fisher scoring (Newton's method with the expected curvature, which is never negative), halved
-until it climbs, in float64: no random number, the same machine gives the same bytes.
+The maximum is found by Newton's method; where the curvature is not that of a hill, by its expected value (Fisher
+scoring), which always is; steps are halved until they climb. In float64, no random number: the same machine gives the
+same bytes.
 
 Sources: Bradley and Terry, Biometrika 39 (1952); Davidson, JASA 65 (1970) 317-328; annotators: Dawid and Skene, Appl.
 Statist. 28 (1979), Chen et al., WSDM 2013 (Crowd-BT).
@@ -35,7 +36,7 @@ WEIGHTS = (1.0, 0.5, 1.0, 1.5)  # of strengths 0 to 3
 SPREAD = 0.5  # of log s_a
 LAPSE = (-3.0, 1.0)  # of logit eps
 TIES = 2.0  # of log nu
-STEPS = 100
+STEPS = 200
 
 
 class Said(NamedTuple):
@@ -74,19 +75,27 @@ def outcomes(z: Tensor, nu: float, eps: float) -> Tensor:
     return (1 - e) * q + e * even
 
 
-def fit(said: Said, ridge: Tensor, annotators: int, *, ties: bool, start: Law | None = None) -> Law:
-    """The law at the maximum of the posterior; `ridge` (D,) > 0, `ties` whether there are any, `start` to begin from."""
+def fit(
+    said: Said, ridge: Tensor, annotators: int, *, ties: bool, start: Law | None = None, near: float = 0.0,
+    hold: bool = False,
+) -> Law:  # fmt: skip
+    """The law at the maximum of the posterior; `ridge` (D,) > 0, `ties` whether there are any, `start` to begin from.
+    `near`: nats from the maximum that will do, as the next step promises; 0 = until the slope is 0. `hold`: w alone."""
     D, A = said.apart.shape[1], annotators
     law = start or Law(said.apart.new_zeros(D), said.apart.new_zeros(A), 0.0, LAPSE[0])
     law = replace(law, nu=(law.nu if math.isfinite(law.nu) else 0.0) if ties else -math.inf)
     value = posterior(law, said, ridge)
+    free = torch.arange(D) if hold else _free(D, A, ties)
     enough = 1e-9 * (1 + float(said.weight.sum()))
     for _ in range(STEPS):
-        slope, curve = derivatives(law, said, ridge)
-        free = _free(D, A, ties)
+        slope, curves = derivatives(law, said, ridge)
         step = torch.zeros_like(slope)
-        step[free] = torch.linalg.solve(curve[free][:, free], slope[free])
-        if float(slope[free].abs().max()) < enough:
+        for curve in curves:
+            root, wrong = torch.linalg.cholesky_ex(curve[free][:, free])
+            if int(wrong) == 0:
+                step[free] = torch.cholesky_solve(slope[free, None], root).squeeze(1)
+                break
+        if float(slope[free].abs().max()) < enough or float(slope @ step) / 2 < near:
             break
         size = 1.0
         while True:
@@ -108,9 +117,9 @@ def posterior(law: Law, said: Said, ridge: Tensor) -> float:
     return float(likelihood - prior / 2)
 
 
-def derivatives(law: Law, said: Said, ridge: Tensor) -> tuple[Tensor, Tensor]:
-    """The slope (D + A + 2,) of the log-posterior in (w, s, log nu, logit eps), and the expected curvature of its
-    negative, (D + A + 2, D + A + 2)."""
+def derivatives(law: Law, said: Said, ridge: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """The slope (N,) of the log-posterior in (w, s, log nu, logit eps), N = D + A + 2, and the curvature (N, N) of its
+    negative, as it is and as it is to be expected."""
     (M, D), A = said.apart.shape, len(law.s)
     s = law.s.exp()[said.annotator]
     z = s * (said.apart @ law.w)
@@ -124,21 +133,41 @@ def derivatives(law: Law, said: Said, ridge: Tensor) -> tuple[Tensor, Tensor]:
         e * (1 - e) * (even - q),  # dP / dlogit eps
     ], 2)  # fmt: skip  # (M, 3 answers, 3 letters)
     sure = torch.where(P > 0, P, 1.0)
-    score = (said.weight / sure.gather(1, said.outcome[:, None]).squeeze(1))[:, None] * by[torch.arange(M), said.outcome]
-    fisher = torch.einsum("mki,mkj->mij", by * (said.weight[:, None] / sure)[:, :, None], by)
+    at = (torch.arange(M), said.outcome)
+    score = said.weight[:, None] * by[at] / sure[at][:, None]
+    expected = torch.einsum("mki,mkj->mij", by * (said.weight[:, None] / sure)[:, :, None], by)
+    # -d2 log P = (dP / P)(dP / P)' - d2P / P of what was said, in the same three letters.
+    turn = torch.stack([side, tie], 1)  # (3 answers, 2)
+    u = turn - (q @ turn)[:, None]  # (M, 3, 2)
+    bend = u[at][:, :, None] * u[at][:, None] - torch.einsum("mk,mki,mkj->mij", q, u, u)
+    second = z.new_zeros(M, 3, 3)
+    second[:, :2, :2] = (1 - e) * q[at][:, None, None] * bend
+    second[:, :2, 2] = second[:, 2, :2] = -e * by[at][:, :2]
+    second[:, 2, 2] = e * (1 - e) * (1 - 2 * e) * (even[said.outcome] - q[at])
+    seen = score[:, :, None] * (score / said.weight[:, None])[:, None] - (said.weight / sure[at])[:, None, None] * second
     # How z moves with w and with log s.
-    J = torch.cat([s[:, None] * said.apart, torch.zeros(M, A).to(z)], 1)
-    J[torch.arange(M), D + said.annotator] = z
+    who = torch.nn.functional.one_hot(said.annotator, A).to(z)
+    J = torch.cat([s[:, None] * said.apart, z[:, None] * who], 1)
     N = D + A
-    slope, curve = z.new_zeros(N + 2), z.new_zeros(N + 2, N + 2)
-    slope[:N], slope[N:] = J.T @ score[:, 0], score[:, 1:].sum(0)
-    curve[:N, :N] = J.T @ (fisher[:, :1, 0] * J)
-    curve[:N, N:] = J.T @ fisher[:, 0, 1:]
-    curve[N:, :N], curve[N:, N:] = curve[:N, N:].T, fisher[:, 1:, 1:].sum(0)
+    slope = torch.cat([J.T @ score[:, 0], score[:, 1:].sum(0)])
+    observed = _spread(J, seen)
+    # z = exp(log s) d.w bends: d2z / dw dlog s = s d, d2z / dlog s2 = z.
+    cross = J[:, :D].T @ (score[:, :1] * who)
+    observed[:D, D:N] -= cross
+    observed[D:N, :D] -= cross.T
+    observed[D:N, D:N] -= torch.diag(who.T @ (score[:, 0] * z))
     nu = law.nu if math.isfinite(law.nu) else 0.0
     there = torch.cat([law.w, law.s, z.new_tensor([nu, law.eps - LAPSE[0]])])
     prior = torch.cat([ridge, torch.full((A,), SPREAD**-2).to(z), z.new_tensor([TIES**-2, LAPSE[1] ** -2])])
-    return slope - prior * there, curve + torch.diag(prior)
+    return slope - prior * there, (observed + torch.diag(prior), _spread(J, expected) + torch.diag(prior))
+
+
+def _spread(J: Tensor, by: Tensor) -> Tensor:
+    """Curvatures (M, 3, 3) in (z, log nu, logit eps), summed, in all letters; J (M, N - 2) how z moves."""
+    side = J.T @ by[:, 0, 1:]
+    return torch.cat([
+        torch.cat([J.T @ (by[:, :1, 0] * J), side], 1), torch.cat([side.T, by[:, 1:, 1:].sum(0)], 1)
+    ])  # fmt: skip
 
 
 def _free(D: int, A: int, ties: bool) -> Tensor:
@@ -156,4 +185,4 @@ def _sigmoid(x: float) -> float:
 
 
 def _even(nu: float) -> Tensor:
-    return torch.full((3,), 1 / 3) if math.isfinite(nu) else torch.tensor([0.5, 0.5, 0.0])
+    return torch.tensor([1 / 3] * 3 if math.isfinite(nu) else [0.5, 0.5, 0.0], dtype=torch.float64)

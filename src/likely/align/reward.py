@@ -41,8 +41,9 @@ APP = "reward"
 LEAST = 10  # items with a decided pair
 GOOD = 50
 SURE = 8  # decided votes, all for one side, after which an annotator does not look
+NEAR = 0.02  # nats from the maximum, while ridges are compared
 RIDGES = (3.0, 10.0, 30.0, 100.0, 300.0)  # of numbers, whose standard deviation is 1
-WIDE = (0.3, 1.0, 3.0, 10.0, 30.0, 1e6)  # of directions, whose rows have about length 1; the last leaves them out
+WIDE = (0.3, 1.0, 3.0, 10.0, 1e6)  # of directions, whose rows have about length 1; the last leaves them out
 
 
 class Evidence(NamedTuple):
@@ -255,7 +256,7 @@ def learn(evidence: Evidence, rows: Array, seed: int, ridge: tuple[float, float]
 
 
 def _chosen(data: Said, items: Sequence[str], R: int, A: int, seed: int) -> tuple[float, float]:
-    """The ridges under which answers about items left out are likeliest: first one, then the other, then the first."""
+    """The ridges under which answers about items left out are likeliest: first that of numbers, then the other."""
     fold = torch.from_numpy(folded(items, 3, seed + 1))
     D, ties = data.apart.shape[1], bool((data.outcome == 2).any())
     costs: dict[tuple[float, float], float] = {}
@@ -266,13 +267,15 @@ def _chosen(data: Said, items: Sequence[str], R: int, A: int, seed: int) -> tupl
             costs[ridge] = 0.0
             for k in range(3):
                 seen, out = data.take((fold != k).nonzero().flatten()), data.take((fold == k).nonzero().flatten())
-                laws[k] = likelihood.fit(seen, _ridge(R, D, ridge), A, ties=ties, start=laws.get(k))
+                # Reliabilities, ties and coin throws are found once: they hardly depend on the ridge.
+                laws[k] = likelihood.fit(seen, _ridge(R, D, ridge), A, ties=ties, start=laws.get(k), near=NEAR,
+                                         hold=k in laws)  # fmt: skip
                 P = laws[k].shares(out.apart, out.annotator).gather(1, out.outcome[:, None]).squeeze(1)
                 costs[ridge] -= float((out.weight * P.clamp_min(1e-9).log()).sum())
         return costs[ridge]
 
     best = (RIDGES[2] if R else RIDGES[0], WIDE[2] if D > R else WIDE[-1])
-    for turn in (1, 0, 1) if D > R > 0 else (1 if D > R else 0,):
+    for turn in (0, 1) if D > R > 0 else (1 if D > R else 0,):
         grid = (RIDGES, WIDE)[turn]
         best = min(((best[0], v) if turn else (v, best[1]) for v in grid), key=cost)
     return best
