@@ -41,7 +41,7 @@ from typing import Any
 import numpy as np
 
 import results
-from likely.apps.label.reading import opened
+from likely.language.checkpoint import opened
 from likely.apps.summarise import Summary, headline, summarise
 from likely.apps.summarise.check import Source
 from likely.apps.summarise.rank import Ranking, textrank, vectors

@@ -31,7 +31,7 @@ from torch import Tensor
 
 from likely import artifact
 from likely.align import likelihood, reward_report
-from likely.align.features import Array, Features, Raw, Scaling, Words, directions, restored
+from likely.align.features import Array, Features, Raw, Scaling, Vectors, Words, directions, restored
 from likely.align.likelihood import Law, Said
 from likely.align.preference import Candidate, Judgements, Pair
 from likely.align.reward_report import Held, Report
@@ -322,13 +322,7 @@ def restored_by_name(name: str) -> Features:
     """Features that can be named. Raises UnknownName."""
     if name not in ("words", "vectors"):
         raise UnknownName("features", name, ["words", "vectors"], "Of models: Steps(generator), Language('smollm2').")
-    return Words() if name == "words" else _vectors()
-
-
-def _vectors() -> Features:
-    from likely.align.features import Vectors  # noqa: PLC0415
-
-    return Vectors()
+    return Words() if name == "words" else Vectors()
 
 
 def _features(told: Mapping[str, Any], model: Any) -> Features:
