@@ -14,10 +14,14 @@ from likely.errors import DataError, Mismatch, Unsupported
 
 def test_shapes_say_how_a_text_is_made() -> None:
     found = dict(zip(SHAPE, shapes(["Red cats. Red cats. Red cats."], ["Which cats?"])[0], strict=True))
-    assert found["characters"] == pytest.approx(np.log(30)) and found["words"] == pytest.approx(np.log(7))
-    assert found["sentences"] == pytest.approx(np.log(4)) and found["different words"] == pytest.approx(2 / 6)
-    assert found["repeated triples"] == pytest.approx(0.5) and found["ends a sentence"] == 1
-    assert found["words from the prompt"] == 0.5 and found["words of the prompt used"] == 0.5
+    assert found["characters"] == pytest.approx(np.log(30))
+    assert found["words"] == pytest.approx(np.log(7))
+    assert found["sentences"] == pytest.approx(np.log(4))
+    assert found["different words"] == pytest.approx(2 / 6)
+    assert found["repeated triples"] == pytest.approx(0.5)
+    assert found["ends a sentence"] == 1
+    assert found["words from the prompt"] == 0.5
+    assert found["words of the prompt used"] == 0.5
     assert found["begins with a capital"] == 1
 
 
@@ -41,7 +45,8 @@ def test_texts_come_in_several_forms() -> None:
 def test_words_are_hashed_alike_each_time() -> None:
     words = Words()
     one, other = words.read(["a red cat", "a blue dog"]), words.read(["a blue dog"])
-    assert one.wide.shape == (2, words.sizes[1]) and one.numbers.shape == (2, words.sizes[0])
+    assert one.wide.shape == (2, words.sizes[1])
+    assert one.numbers.shape == (2, words.sizes[0])
     assert (one.wide[[1]] != other.wide).nnz == 0
     with pytest.raises(Unsupported, match="image/png"):
         words.take([Candidate(b"x", "image/png")], [None])
@@ -60,9 +65,11 @@ def test_numbers_are_standardised_and_held_in_bounds() -> None:
     x[:, 3] = 7
     scaling = Scaling.learn(Raw(x, None))
     z = scaling.numbers(Raw(x, None))
-    assert z[:, :3].mean(0) == pytest.approx(0, abs=1e-9) and z[:, :3].std(0) == pytest.approx(1)
+    assert z[:, :3].mean(0) == pytest.approx(0, abs=1e-9)
+    assert z[:, :3].std(0) == pytest.approx(1)
     far = scaling.numbers(Raw(np.full((1, 4), 1e9), None))
-    assert np.abs(far).max() <= 8 and far[0, 3] == 0
+    assert np.abs(far).max() <= 8
+    assert far[0, 3] == 0
 
 
 @pytest.mark.parametrize("kind", ["dense", "sparse"])
@@ -78,7 +85,8 @@ def test_directions_are_orthonormal_and_hold_most(kind: str) -> None:
 def test_vectors_must_be_vectors() -> None:
     vectors = Vectors()
     rows, _ = vectors.take([Candidate(b"[1, 2]", "application/json"), Candidate(b"[3, 4.5]", "application/json")], [])
-    assert vectors.read(rows).numbers.tolist() == [[1, 2], [3, 4.5]] and vectors.sizes == (2, 0)
+    assert vectors.read(rows).numbers.tolist() == [[1, 2], [3, 4.5]]
+    assert vectors.sizes == (2, 0)
     with pytest.raises(Mismatch, match="2 numbers"):
         vectors.read(torch.zeros(1, 3))
     with pytest.raises(DataError, match="finite"):

@@ -13,9 +13,9 @@ import torch
 
 from likely import artifact
 from likely.align import likelihood, reward_report
+from likely.align.features import Vectors
 from likely.align.preference import Candidate, Comparison, Item, Judgements
 from likely.align.reward import RewardModel, fit_reward, folded, gather
-from likely.align.features import Vectors
 from likely.errors import ArtifactError, DataError, LikelyError, OptionError, UnknownName, Unsupported
 
 TRUE = np.array([1.5, -1.0, 0.0])
@@ -65,7 +65,8 @@ def some(M: int = 80, ties: bool = True) -> tuple[likelihood.Said, likelihood.La
 def test_the_law_is_bradley_terry_where_nobody_ties_or_throws_coins() -> None:
     z = torch.tensor([-2.0, 0.0, 1.3]).double()
     P = likelihood.outcomes(z, -math.inf, -800.0)
-    assert torch.allclose(P[:, 0], torch.sigmoid(z)) and bool((P[:, 2] == 0).all())
+    assert torch.allclose(P[:, 0], torch.sigmoid(z))
+    assert bool((P[:, 2] == 0).all())
 
 
 def test_the_law_with_ties_is_that_of_davidson() -> None:
@@ -121,8 +122,10 @@ def test_a_planted_reward_is_found(model: RewardModel) -> None:
     found = np.corrcoef(model.rewards(x).numpy(), x.numpy() @ TRUE)[0, 1]
     assert found > 0.95
     report = model.report
-    assert report is not None and report.ties > 0
-    assert report.majority is not None and report.majority > 0.7
+    assert report is not None
+    assert report.ties > 0
+    assert report.majority is not None
+    assert report.majority > 0.7
 
 
 def test_who_throws_coins_is_found_out(model: RewardModel) -> None:
@@ -138,12 +141,14 @@ def test_who_throws_coins_is_found_out(model: RewardModel) -> None:
 def test_rewards_of_the_candidates_have_mean_0_and_deviation_1(model: RewardModel) -> None:
     candidates = [one for item in planted().items for one in item.candidates]
     rewards = np.array(model.judge(candidates))
-    assert rewards.mean() == pytest.approx(0, abs=1e-9) and rewards.std() == pytest.approx(1)
+    assert rewards.mean() == pytest.approx(0, abs=1e-9)
+    assert rewards.std() == pytest.approx(1)
 
 
 def test_the_same_judgements_give_the_same_model(model: RewardModel) -> None:
     again = fit_reward(planted(), "vectors")
-    assert torch.equal(again.piece.numbers, model.piece.numbers) and again.report == model.report
+    assert torch.equal(again.piece.numbers, model.piece.numbers)
+    assert again.report == model.report
 
 
 def test_a_strong_preference_weighs_more() -> None:
@@ -155,7 +160,8 @@ def test_a_strong_preference_weighs_more() -> None:
     strong = [replace(one, strength=3) for one in judgements.comparisons]
     model = fit_reward(Judgements(judgements.items, (*strong, *flipped)), "vectors")
     assert float(model.piece.numbers[0]) > 0  # the slight ones say the opposite
-    assert model.report is not None and any("both ways" in note for note in model.report.notes)
+    assert model.report is not None
+    assert any("both ways" in note for note in model.report.notes)
 
 
 def test_rankings_count_as_one_judgement_and_stay_together() -> None:
@@ -173,9 +179,11 @@ def test_rankings_count_as_one_judgement_and_stay_together() -> None:
     groups: dict[str, set[int]] = {}
     for pair, at in zip(evidence.pairs, fold, strict=True):
         groups.setdefault(pair.group, set()).add(int(at))
-    assert all(len(where) == 1 for where in groups.values()) and len(set(fold.tolist())) == 5
+    assert all(len(where) == 1 for where in groups.values())
+    assert len(set(fold.tolist())) == 5
     model = fit_reward(judgements, "vectors")
-    assert model.report is not None and model.report.accuracy > 0.8
+    assert model.report is not None
+    assert model.report.accuracy > 0.8
 
 
 # ----------------------------------------------------------------------------------------------------- report
@@ -197,7 +205,8 @@ def test_the_ceiling_by_hand() -> None:
 def test_calibration_error_by_hand() -> None:
     p = np.repeat([0.2, 0.9], 50)
     hit = np.r_[np.arange(50) < 10, np.arange(50) < 25]
-    assert reward_report.ece(p, hit) <= 0.5 and reward_report.ece(p, np.r_[hit[:50], hit[50:]]) > 0.1
+    assert reward_report.ece(p, hit) <= 0.5
+    assert reward_report.ece(p, np.r_[hit[:50], hit[50:]]) > 0.1
     assert reward_report.ece(np.full(100, 0.5), np.arange(100) % 2 == 0) == pytest.approx(0)
 
 
@@ -207,7 +216,9 @@ def test_overconfidence_is_cooled() -> None:
     sign = np.where(rng.random(M) < 1 / (1 + np.exp(-z / 4)), 1.0, -1.0)
     held = reward_report.Held(np.arange(M) % 5, sign, z, z, np.zeros(M), np.zeros(M))
     assert 2.5 < reward_report.temperature(held) < 6
-    assert reward_report.ece(reward_report.calibrated(held), sign > 0) < reward_report.ece(held.shares()[:, 0], sign > 0)
+    assert reward_report.ece(reward_report.calibrated(held), sign > 0) < reward_report.ece(
+        held.shares()[:, 0], sign > 0
+    )
 
 
 def test_the_report_can_be_read(model: RewardModel) -> None:
@@ -223,8 +234,12 @@ def test_a_file_gives_the_same_rewards(model: RewardModel, tmp_path: Any) -> Non
     path = model.save(tmp_path / "taste.likely")
     again = RewardModel.load(path)
     x = torch.randn(20, 3, generator=torch.Generator().manual_seed(1))
-    assert again(x) == model(x) and again.report == model.report and again.reliability == model.reliability
-    assert torch.equal(again.probability(torch.ones(1), torch.zeros(1)), model.probability(torch.ones(1), torch.zeros(1)))
+    assert again(x) == model(x)
+    assert again.report == model.report
+    assert again.reliability == model.reliability
+    assert torch.equal(
+        again.probability(torch.ones(1), torch.zeros(1)), model.probability(torch.ones(1), torch.zeros(1))
+    )
     with pytest.raises(LikelyError, match="3 numbers"):
         again(torch.zeros(2, 4))
 
@@ -298,7 +313,7 @@ def test_what_cannot_be_learned_from_is_said() -> None:
     with pytest.raises(DataError, match="'ann' always says left"):
         fit_reward(only(judged, "left"), "vectors")
     few = planted(items=9, people={"ann": 1.0}, ties=-9.0)
-    with pytest.raises(DataError, match="9 items.*at least 10"):
+    with pytest.raises(DataError, match=r"9 items.*at least 10"):
         fit_reward(few, "vectors")
     with pytest.raises(Unsupported, match="application/json"):
         fit_reward(judged, "words")
@@ -313,7 +328,8 @@ def test_who_never_looks_is_left_out() -> None:
     blind = [replace(one, id=f"b{k}", annotator="bob", choice="left") for k, one in enumerate(judged.comparisons)]
     model = fit_reward(Judgements(judged.items, (*judged.comparisons, *blind)), "vectors")
     assert set(model.reliability) == {"ann"}
-    assert model.report is not None and any("'bob'" in note for note in model.report.notes)
+    assert model.report is not None
+    assert any("'bob'" in note for note in model.report.notes)
 
 
 def test_candidates_that_are_all_alike_teach_nothing() -> None:

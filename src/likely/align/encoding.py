@@ -56,7 +56,7 @@ def prompted(codec: Codec[Any], answers: Sequence[Any], prompts: Sequence[Any] |
 
 
 def _rows(candidates: Sequence[Candidate]) -> Any:
-    import polars as pl  # noqa: PLC0415  (only tables need it)
+    import polars as pl
 
     rows = []
     for one in candidates:

@@ -26,7 +26,6 @@ import torch
 from scipy import sparse
 from sklearn.feature_extraction.text import HashingVectorizer
 from sklearn.utils.extmath import randomized_svd
-from torch import Tensor
 
 from likely.align.preference import Candidate
 from likely.errors import ArtifactError, DataError, Mismatch, Unsupported
@@ -42,7 +41,7 @@ SHAPE = (
 
 
 class Raw(NamedTuple):
-    """What was read of n items, before anything is learned: `numbers` (n, R), `wide` (n, W), an array, sparse or None."""
+    """What was read of n items, before anything is learned: `numbers` (n, R), `wide` (n, W), or None."""
 
     numbers: Array
     wide: Any
@@ -119,7 +118,7 @@ def directions(wide: Any, count: int = DIRECTIONS) -> Array:
         square, u = np.linalg.eigh(wide @ wide.T)  # n is small beside W
         size = np.sqrt(np.clip(square[::-1][:K], 0, None))
         found = (u[:, ::-1][:, :K] / np.where(size > 0, size, 1)).T @ wide
-    kept: Array = found[size > 1e-9 * max(1e-300, float(size[0]))]
+    kept: Array = found[size > 1e-6 * max(1e-300, float(size[0]))]  # below it, rounding
     return kept
 
 
@@ -229,7 +228,9 @@ def spoken(items: Any, prompts: Any = None) -> tuple[list[str], list[str]]:
     listed = list(items)
     given = [None] * len(listed) if prompts is None else list(prompts)
     if isinstance(prompts, str) or len(given) != len(listed):
-        raise DataError(f"{len(listed)} items need as many prompts, {1 if isinstance(prompts, str) else len(given)} given.")
+        raise DataError(
+            f"{len(listed)} items need as many prompts; give a list of them."
+        )
     for place, (item, prompt) in enumerate(zip(listed, given, strict=True)):
         before: Any = ""
         if isinstance(item, Mapping) and len(item) == 2:  # a prompt and an answer, as a codec gives them

@@ -145,7 +145,9 @@ class RewardModel:
             found = _read(card, arrays, features)
             return cls(features, *found)
         except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError, OverflowError) as error:
-            raise ArtifactError(f"{str(path)!r} is a damaged reward model ({str(error)[:80]}): fit it again.") from error
+            raise ArtifactError(
+                f"{str(path)!r} is a damaged reward model ({str(error)[:80]}): fit it again."
+            ) from error
 
 
 # ------------------------------------------------------------------------------------------------------ fitting
@@ -327,7 +329,7 @@ def restored_by_name(name: str) -> Features:
 
 def _features(told: Mapping[str, Any], model: Any) -> Features:
     if told["name"] in ("steps", "language"):
-        from likely.align import states  # noqa: PLC0415  (a model is only looked for where one is needed)
+        from likely.align import states
 
         return states.restored(told["name"], told["state"], model)
     return restored(told["name"], told["state"])

@@ -148,7 +148,8 @@ def report(
             by_annotator[name] = (float(right[own].mean()), int(own.sum()), float(value))
     return Report(
         features=features, pairs=len(pairs), items=len(set(items)), ties=int((~decided).sum()), folds=folds,
-        accuracy=float(right[decided].mean()), error=spread(right[decided], [items[k] for k in np.flatnonzero(decided)]),
+        accuracy=float(right[decided].mean()),
+        error=spread(right[decided], [items[k] for k in np.flatnonzero(decided)]),
         majority=majority, ceiling=ceiling, targets=targets,
         length=None if lengths is None else float(credit(longer(lengths, sign, held.fold), sign)[decided].mean()),
         words=None if lengths is None else float(credit(bag(pairs, sign, held.fold), sign)[decided].mean()),
@@ -208,7 +209,7 @@ def ece(p: Array, hit: Array) -> float:
 
 
 def temperature(held: Held) -> float:
-    """What the logits of these pairs are best divided by: answers are likeliest then. One answer's worth of wish for 1."""
+    """What the logits of these pairs are best divided by: answers are likeliest then; a little wish for 1."""
     place = np.array([0, 2, 1])[(1 - held.sign).astype(int)]
     costs = [
         -np.log(np.clip(held.shares(t)[np.arange(len(place)), place], 1e-12, None)).sum() + math.log(t) ** 2 / 2
@@ -266,8 +267,8 @@ def longer(lengths: Array, sign: Array, fold: Array) -> Array:
 
 def bag(pairs: Sequence[Pair], sign: Array, fold: Array) -> Array:
     """(M,) differences of logits of a logistic regression on tf-idf of words, each by the other folds."""
-    from sklearn.feature_extraction.text import TfidfVectorizer  # noqa: PLC0415
-    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
 
     left, right = ([getattr(pair, side).words() for pair in pairs] for side in ("left", "right"))
     items = np.array([pair.item for pair in pairs])

@@ -3,8 +3,8 @@
     prompt    as the chat template writes it (plain where there is none), read once for all its answers
     answer    after it, and the token that ends it: hidden states of each step, log p of each token
 
-Of an answer of T tokens (its end is one of them): the mean of the states of its steps, the state at its last step, where
-all of it has been seen, and log p of its tokens.
+Of an answer of T tokens (its end is one of them): the mean of the states of its steps, the state at its last step,
+where all of it has been seen, and log p of its tokens.
 
 Letters: n answers, B answers at a time, T tokens, L layers looked at, W width.
 """
@@ -122,7 +122,10 @@ def _asked(checkpoint: Checkpoint, prompt: Any) -> list[int]:
         return checkpoint.chat(messages or [{"role": "user", "content": _text(prompt)}])
     text = "\n".join(str(m["content"]) for m in messages) if messages else _text(prompt or "")
     start = checkpoint.bos if checkpoint.bos is not None else min(checkpoint.ends, default=0)
-    return [*([start] if checkpoint.begins or not text else []), *checkpoint.tokenizer.encode(text + "\n" if text else "")]
+    return [
+        *([start] if checkpoint.begins or not text else []),
+        *checkpoint.tokenizer.encode(text + "\n" if text else ""),
+    ]
 
 
 def _cut(ids: list[int], room: int) -> list[int]:
