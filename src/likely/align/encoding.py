@@ -73,9 +73,13 @@ def _rows(candidates: Sequence[Candidate]) -> Any:
         raise DataError(f"The candidates are not rows of one table: {str(error)[:120]}") from error
 
 
-def encoded(codec: Codec[Any], items: Any, n: int) -> Batch:
-    """A batch of n items. Raises DataError where an item does not fit into one row."""
-    batch = codec.encode(codec.read(items))
+def encoded(codec: Codec[Any], items: Any, n: int, *, cut: bool = False) -> Batch:
+    """A batch of n items. Raises DataError where an item does not fit into one row, unless it is to be `cut`: made texts
+    that never ended are a token too long once an end is put behind them."""
+    rows = codec.read(items)
+    if cut and len(rows) != n and hasattr(rows, "firsts"):
+        rows = rows[rows.firsts]
+    batch = codec.encode(rows)
     if len(batch.x) != n:
         longest = codec.space.length - 1 if isinstance(codec.space, Tokens) else 0
         raise DataError(

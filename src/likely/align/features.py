@@ -33,6 +33,7 @@ from likely.errors import ArtifactError, DataError, Mismatch, Unsupported
 Array = np.ndarray[Any, np.dtype[Any]]
 WORDS, LETTERS = 2**14, 2**14  # columns of words and pairs of words, of runs of letters
 DIRECTIONS = 64
+FEW = 1000  # items up to which directions are exact
 SHAPE = (
     "characters", "words", "sentences", "lines", "letters a word", "different words", "repeated triples", "digits",
     "punctuation", "beyond ASCII", "ends a sentence", "begins with a capital", "words from the prompt",
@@ -112,12 +113,13 @@ def directions(wide: Any, count: int = DIRECTIONS) -> Array:
     K = min(count, n - 1, W)
     if K < 1:
         return np.zeros((0, W))
-    if sparse.issparse(wide):
+    if n > FEW:
         _, size, found = randomized_svd(wide, K, n_iter=4, random_state=0)
     else:
-        square, u = np.linalg.eigh(wide @ wide.T)  # n is small beside W
+        products = wide @ wide.T  # n is small beside W
+        square, u = np.linalg.eigh(products.toarray() if sparse.issparse(products) else products)
         size = np.sqrt(np.clip(square[::-1][:K], 0, None))
-        found = (u[:, ::-1][:, :K] / np.where(size > 0, size, 1)).T @ wide
+        found = np.asarray((u[:, ::-1][:, :K] / np.where(size > 0, size, 1)).T @ wide)
     kept: Array = found[size > 1e-6 * max(1e-300, float(size[0]))]  # below it, rounding
     return kept
 

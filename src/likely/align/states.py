@@ -60,15 +60,17 @@ class Steps:
         return 3, self.width
 
     def take(self, candidates: Sequence[Candidate], prompts: Sequence[Any]) -> tuple[Any, None]:
-        """Texts with their prompts, rows of a table. Raises Unsupported for other media."""
-        return items_of(self.codec, candidates, prompts), None
+        """Texts with their prompts, rows of a table. Raises Unsupported for other media, DataError where too long."""
+        items = items_of(self.codec, candidates, prompts)
+        encoded(self.codec, items, len(candidates))  # what was judged must fit as a whole
+        return items, None
 
     @torch.no_grad()
     def read(self, items: Any, prompts: Any = None) -> Raw:
         """Of items as the generator gives them; prompts only for texts."""
         if prompts is not None:
             items = prompted(self.codec, list(items), list(prompts))
-        batch = encoded(self.codec, items, len(items))
+        batch = encoded(self.codec, items, len(items), cut=True)
         policy, wide, numbers = cast(Policy, self.family), [], []
         for part in portions(batch, ROWS):
             path = policy.retrace(part)
