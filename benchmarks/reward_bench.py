@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import results
 
+import results
 from likely.align import exchange
 from likely.align.features import Features, Raw
 from likely.align.preference import Judgements

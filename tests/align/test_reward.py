@@ -333,8 +333,8 @@ def test_who_never_looks_is_left_out() -> None:
 
 
 def test_candidates_that_are_all_alike_teach_nothing() -> None:
-    items = tuple(Item(f"i{k}", None, (Candidate(b"[1, 2]", "application/json", seed=1),
-                                       Candidate(b"[1, 2]", "application/json", seed=2))) for k in range(12))  # fmt: skip
+    same = tuple(Candidate(b"[1, 2]", "application/json", seed=seed) for seed in (1, 2))
+    items = tuple(Item(f"i{k}", None, same) for k in range(12))
     said = tuple(Comparison(i.id, tuple(i.by_id), "ann", "left" if k % 2 else "right") for k, i in enumerate(items))
     with pytest.raises(DataError, match="features say nothing"):
         fit_reward(Judgements(items, said), "vectors")

@@ -230,9 +230,7 @@ def spoken(items: Any, prompts: Any = None) -> tuple[list[str], list[str]]:
     listed = list(items)
     given = [None] * len(listed) if prompts is None else list(prompts)
     if isinstance(prompts, str) or len(given) != len(listed):
-        raise DataError(
-            f"{len(listed)} items need as many prompts; give a list of them."
-        )
+        raise DataError(f"{len(listed)} items need as many prompts; give a list of them.")
     for place, (item, prompt) in enumerate(zip(listed, given, strict=True)):
         before: Any = ""
         if isinstance(item, Mapping) and len(item) == 2:  # a prompt and an answer, as a codec gives them
