@@ -74,8 +74,8 @@ def _rows(candidates: Sequence[Candidate]) -> Any:
 
 
 def encoded(codec: Codec[Any], items: Any, n: int, *, cut: bool = False) -> Batch:
-    """A batch of n items. Raises DataError where an item does not fit into one row, unless it is to be `cut`: made texts
-    that never ended are a token too long once an end is put behind them."""
+    """A batch of n items. Raises DataError where an item does not fit into one row, unless it is to be `cut`: made
+    texts that never ended are a token too long once an end is put behind them."""
     rows = codec.read(items)
     if cut and len(rows) != n and hasattr(rows, "firsts"):
         rows = rows[rows.firsts]

@@ -5,9 +5,9 @@ A reward is linear in features, r(x) = w.f(x). Of a pair with d = f(left) - f(ri
     z = s_a d.w,    q(left, right, tie) = softmax(z/2, -z/2, log nu),    P = (1 - eps) q + eps / K
 
 so that log P(left) / P(right) = z where nobody throws coins: Bradley and Terry (1952), with ties by Davidson (1970).
-s_a is how reliable an annotator is: log s_a ~ N(0, 1/2), fixed to 0 where there is one. eps is the share of answers that
-are thrown by coin (K = 3 sides, 2 where nobody ever ties): logit eps ~ N(-3, 1). It bounds what one mistaken answer can
-cost. log nu ~ N(0, 2); w ~ N(0, 1/ridge), a ridge a feature.
+s_a is how reliable an annotator is: log s_a ~ N(0, 1/2), fixed to 0 where there is one. eps is the share of answers
+thrown by coin (K = 3 sides, 2 where nobody ever ties): logit eps ~ N(-3, 1). It bounds what one mistaken answer costs.
+log nu ~ N(0, 2); w ~ N(0, 1/ridge), a ridge a feature.
 
 *Strength* (0 unsaid, 1 slightly, 2, 3 clearly) is a weight: 1, 1/2, 1, 3/2. Not a margin (-log sigmoid(z - m), Touvron
 et al. 2023, arXiv:2307.09288): a margin is no likelihood of an answer, it makes P(left) wrong by the margin, and what
