@@ -95,3 +95,11 @@ def test_vectors_must_be_vectors() -> None:
         vectors.take([Candidate(b'{"a": 1}', "application/json")], [])
     with pytest.raises(DataError, match="different lengths"):
         vectors.take([Candidate(b"[1]", "application/json"), Candidate(b"[1, 2]", "application/json")], [])
+
+
+def test_a_candidate_of_several_messages_is_its_text() -> None:
+    talk = b'[{"role": "assistant", "content": "So."}, {"role": "user", "content": "No."}]'
+    assert Words().take([Candidate(talk, "application/json")], [None])[0] == ["So.\nNo."]
+    for other in (b'{"town": "Ulm"}', b"[]", b"[1]", b"{"):
+        with pytest.raises(Unsupported, match="application/json"):
+            Words().take([Candidate(other, "application/json")], [None])

@@ -214,11 +214,32 @@ def restored(name: str, state: Mapping[str, Any]) -> Features:
 
 def texts_of(candidates: Sequence[Candidate], what: str) -> list[str]:
     """The texts of candidates. Raises Unsupported."""
-    for one in candidates:
-        if not one.media.startswith("text/"):
-            raise Unsupported(f"{what[0].upper()}{what[1:]} read text, not {one.media}: give features='steps' with the "
-                              "generator that made these items, or features of your own.")  # fmt: skip
-    return [one.words() for one in candidates]
+    found = [text_of(one) for one in candidates]
+    for one, text in zip(candidates, found, strict=True):
+        if text is None:
+            raise Unsupported(
+                f"{what[0].upper()}{what[1:]} read text, not {one.media}: give Steps(generator) with the generator that "
+                "made these items, or features of your own."
+            )
+    return [text or "" for text in found]
+
+
+def text_of(one: Candidate) -> str | None:
+    """A candidate's text, that of its messages where it is several of them; None where it is none."""
+    if one.media.startswith("text/"):
+        return one.words()
+    if one.media == "application/json":
+        try:
+            found = json.loads(one.words())
+        except (ValueError, RecursionError):
+            return None
+        if isinstance(found, list) and found and _messages(found):
+            return written(found)
+    return None
+
+
+def _messages(found: list[Any]) -> bool:
+    return all(isinstance(m, Mapping) and isinstance(m.get("content"), str) for m in found)
 
 
 def spoken(items: Any, prompts: Any = None) -> tuple[list[str], list[str]]:
@@ -250,7 +271,7 @@ def written(prompt: Any) -> str:
     """A prompt as one text: the contents of messages, JSON of anything else."""
     if prompt is None or isinstance(prompt, str):
         return prompt or ""
-    if isinstance(prompt, list) and all(isinstance(m, Mapping) and isinstance(m.get("content"), str) for m in prompt):
+    if isinstance(prompt, list) and _messages(prompt):
         return "\n".join(m["content"] for m in prompt)
     return json.dumps(prompt, ensure_ascii=False, default=str)
 

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from likely.align.features import Array
+from likely.align.features import Array, text_of
 from likely.align.preference import Pair
 
 BUCKETS = 4
@@ -138,7 +138,8 @@ def report(
     P, place = held.shares(), np.array([0, 2, 1])[(1 - held.sign).astype(int)]
     right = credit(held.apart, sign)
     items = [pair.item for pair in pairs]
-    lengths = _lengths(pairs)
+    texts = _texts(pairs)
+    lengths = None if texts is None else _lengths(texts)
     ceiling, majority, targets = ceilings(pairs, held.apart)
     likelihood = np.clip(P[np.arange(len(pairs)), place], 1e-12, None)
     by_annotator = {}
@@ -152,7 +153,7 @@ def report(
         error=spread(right[decided], [items[k] for k in np.flatnonzero(decided)]),
         majority=majority, ceiling=ceiling, targets=targets,
         length=None if lengths is None else float(credit(longer(lengths, sign, held.fold), sign)[decided].mean()),
-        words=None if lengths is None else float(credit(bag(pairs, sign, held.fold), sign)[decided].mean()),
+        words=None if texts is None else float(credit(bag(texts, items, sign, held.fold), sign)[decided].mean()),
         nats=float(-np.log(likelihood).mean()), by_margin=buckets(np.abs(held.apart[decided]), right[decided]),
         by_annotator=by_annotator, ece=ece(P[:, 0], sign > 0), ece_calibrated=ece(calibrated(held), sign > 0),
         temperature=temperature(held),
@@ -248,11 +249,17 @@ def correlation(a: Array, b: Array) -> float | None:
 # ------------------------------------------------------------------------------------------------ baselines
 
 
-def _lengths(pairs: Sequence[Pair]) -> Array | None:
-    """(M,) how much longer the left text is, in logs; None where there are others than texts."""
-    if not all(side.media.startswith("text/") for pair in pairs for side in (pair.left, pair.right)):
+def _texts(pairs: Sequence[Pair]) -> tuple[list[str], list[str]] | None:
+    """The texts on the left and on the right; None where there are others than texts."""
+    sides = [[text_of(getattr(pair, side)) for pair in pairs] for side in ("left", "right")]
+    if any(text is None for side in sides for text in side):
         return None
-    return np.array([math.log1p(len(pair.left.words())) - math.log1p(len(pair.right.words())) for pair in pairs])
+    return [text or "" for text in sides[0]], [text or "" for text in sides[1]]
+
+
+def _lengths(texts: tuple[list[str], list[str]]) -> Array:
+    """(M,) how much longer the left text is, in logs."""
+    return np.array([math.log1p(len(a)) - math.log1p(len(b)) for a, b in zip(*texts, strict=True)])
 
 
 def longer(lengths: Array, sign: Array, fold: Array) -> Array:
@@ -265,14 +272,13 @@ def longer(lengths: Array, sign: Array, fold: Array) -> Array:
     return found
 
 
-def bag(pairs: Sequence[Pair], sign: Array, fold: Array) -> Array:
+def bag(texts: tuple[list[str], list[str]], names: Sequence[str], sign: Array, fold: Array) -> Array:
     """(M,) differences of logits of a logistic regression on tf-idf of words, each by the other folds."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
 
-    left, right = ([getattr(pair, side).words() for pair in pairs] for side in ("left", "right"))
-    items = np.array([pair.item for pair in pairs])
-    found = np.zeros(len(pairs))
+    (left, right), items = texts, np.array(names)
+    found = np.zeros(len(items))
     for k in np.unique(fold):
         seen = np.flatnonzero((fold != k) & (sign != 0))
         out = np.flatnonzero(fold == k)
