@@ -218,8 +218,8 @@ def texts_of(candidates: Sequence[Candidate], what: str) -> list[str]:
     for one, text in zip(candidates, found, strict=True):
         if text is None:
             raise Unsupported(
-                f"{what[0].upper()}{what[1:]} read text, not {one.media}: give Steps(generator) with the generator that "
-                "made these items, or features of your own."
+                f"{what[0].upper()}{what[1:]} read text, not {one.media}: give Steps(generator) with the generator "
+                "that made these items, or features of your own."
             )
     return [text or "" for text in found]
 

@@ -210,11 +210,12 @@ def gather(judgements: Judgements, features: Features) -> Evidence:
             f"{len(there)} items have a decided pair; at least {LEAST} are needed to learn a reward, {GOOD} are good."
         )
     place: dict[tuple[str, str], int] = {}
-    candidates, prompts = [], []
+    candidates: list[Candidate] = []
+    prompts: list[Any] = []
     for pair in pairs:
-        for side in (pair.left, pair.right):
-            if place.setdefault((pair.item, side.id), len(place)) == len(candidates):
-                candidates.append(side)
+        for shown in (pair.left, pair.right):
+            if place.setdefault((pair.item, shown.id), len(place)) == len(candidates):
+                candidates.append(shown)
                 prompts.append(pair.prompt)
     raw = features.read(*features.take(candidates, prompts))
     left = np.array([place[pair.item, pair.left.id] for pair in pairs])
@@ -352,7 +353,8 @@ def _read(card: Mapping[str, Any], arrays: Mapping[str, Tensor], features: Featu
         raise ValueError("scaling.std is not above 0")
     nu = -math.inf if card["nu"] is None else _number(card["nu"])
     law = Law(arrays["law.w"], arrays["law.s"], nu, _number(card["eps"]))
-    scaling = Scaling(*[arrays[f"scaling.{name}"].numpy() for name in ("mean", "std", "middle", "gain")], card["rows"])
+    mean, std, middle, gain = (arrays[f"scaling.{name}"].numpy() for name in ("mean", "std", "middle", "gain"))
+    scaling = Scaling(mean, std, middle, gain, card["rows"])
     first, second = card["ridge"]
     piece = Piece(scaling, law, arrays["weight.numbers"], arrays["weight.wide"], (_number(first), _number(second)))
     scale, temperature = _number(card["scale"]), _number(card["temperature"])

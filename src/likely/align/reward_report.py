@@ -52,7 +52,8 @@ class Held(NamedTuple):
         half = np.clip(self.z / (2 * divisor), -250, 250)
         q = np.stack([np.exp(half), np.exp(-half), self.nu], 1)
         even = np.where(self.nu[:, None] > 0, 1 / 3, np.array([0.5, 0.5, 0.0]))
-        return (1 - self.eps[:, None]) * q / q.sum(1, keepdims=True) + self.eps[:, None] * even
+        shares: Array = (1 - self.eps[:, None]) * q / q.sum(1, keepdims=True) + self.eps[:, None] * even
+        return shares
 
     def take(self, rows: Array) -> Held:
         """Some of them."""
