@@ -44,7 +44,8 @@ import results
 from likely.apps.label import Labeller, measures
 from likely.apps.label import model as module
 from likely.apps.label.head import layers_of
-from likely.apps.label.reading import Reader, Reading, opened
+from likely.apps.label.reading import Reader, Reading
+from likely.language.checkpoint import opened
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("LIKELY_SHARED_DATA") or ROOT.parent / "shared" / "data") / "text_ratings"

@@ -41,13 +41,13 @@ from typing import Any
 import numpy as np
 
 import results
-from likely.apps.label.reading import opened
 from likely.apps.summarise import Summary, headline, summarise
 from likely.apps.summarise.check import Source
 from likely.apps.summarise.rank import Ranking, textrank, vectors
 from likely.apps.summarise.sentence import split
 from likely.apps.summarise.summary import checked
 from likely.apps.summarise.writer import Writer
+from likely.language.checkpoint import opened
 from likely.language.decode import Engine
 
 ROOT = Path(__file__).resolve().parents[1]

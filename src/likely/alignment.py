@@ -7,6 +7,11 @@
 A reward is any function of a list (or table) of items that gives a number each, or several with their weights. What is
 decided here: how tensors become items for it, what items are asked for, which method, and what the card says after.
 
+    better = gen.align(judgements, method="dpo")
+
+Judgements of people are a signal, too: DPO learns from their pairs, the other methods from a reward model fitted to the
+generator's own steps. Either way that model says what was won, and the card says how far it can be believed.
+
 Letters: B items.
 """
 
@@ -25,6 +30,10 @@ from torch import Tensor
 
 from likely import registry
 from likely.align import best_of, course
+from likely.align.encoding import pairs_of
+from likely.align.preference import Judgements
+from likely.align.reward import fit_reward
+from likely.align.states import Steps
 from likely.align.trial import Trial, Wish, anything, graded, positive
 from likely.choice import configure
 from likely.conditions import Conditions
@@ -33,7 +42,7 @@ from likely.errors import ConditionError, OptionError, RewardError, UnknownName
 from likely.train import loop
 
 Reward = Callable[[Any], Any]
-Signal = Reward | Sequence[tuple[Reward, float]]
+Signal = Reward | Sequence[tuple[Reward, float]] | Judgements
 TASTED = 512  # items looked at before and after
 SLOWER = 0.2  # rates of alignment beside those of learning
 COUNTED = 0.03  # the rate of families that learn by counting
@@ -54,6 +63,8 @@ class Judge:
 
     def __init__(self, codec: Codec[Any], conditions: Conditions | None, signal: Signal, seed: int) -> None:
         self.codec, self.conditions, self.seed = codec, conditions, seed
+        if isinstance(signal, Judgements):
+            raise OptionError("Judgements are no reward by themselves: fit_reward(judgements) makes one of them.")
         self.parts = [(signal, 1.0)] if callable(signal) else list(signal)
         for part in self.parts:
             if not isinstance(part, tuple) or len(part) != 2 or not callable(part[0]) or not math.isfinite(part[1]):
@@ -96,6 +107,11 @@ def align(  # noqa: PLR0913  (one argument a choice; all but the first have defa
 ) -> Aligned:  # fmt: skip
     """Move a copy of `family`. Raises what `Generator.align` does."""
     positive(beta=beta)
+    told: dict[str, Any] = {}
+    pairs = None
+    if isinstance(signal, Judgements):
+        pairs = pairs_of(signal.pairs(), codec, family) if method == "dpo" else None
+        signal, told = _learned(codec, family, signal, seed)
     judge = Judge(codec, conditions, signal, seed)
     source = _source(codec, conditions, given)
     moved = copy.deepcopy(family)
@@ -110,7 +126,7 @@ def align(  # noqa: PLR0913  (one argument a choice; all but the first have defa
         config = configure(cls.Config(), options, method)
         trial = Trial(moved, judge, source)
         speed = rate or (SLOWER * family.plan().rate if family.objectives() else COUNTED)
-        made = cls(trial, config, beta, speed, seed)
+        made = cls(trial, config, beta, speed, seed, **({} if pairs is None else {"pairs": pairs}))
         where = File(checkpoint) if checkpoint else None
         who = {"reward": judge.name, "beta": str(beta), "options": repr(config)}
         record = course.run(
@@ -119,11 +135,30 @@ def align(  # noqa: PLR0913  (one argument a choice; all but the first have defa
         used = {**asdict(config), "rate": speed}
     entry = {
         "method": method, "reward": judge.name, "beta": beta, "seed": seed, "options": used,
-        "steps": len(record.rows), "stopped": record.stopped, "notes": record.notes,
+        "steps": len(record.rows), "stopped": record.stopped, "notes": record.notes, **told,
         **_before_and_after(family, moved, judge, source, seed),
         "rows": record.rows[:: max(1, -(-len(record.rows) // LISTED))],
     }  # fmt: skip
     return Aligned(moved, record, entry)
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """What a reward model on a generator's steps needs of it."""
+
+    codec: Codec[Any]
+    family: Family[Any]
+
+
+def _learned(
+    codec: Codec[Any], family: Family[Any], judgements: Judgements, seed: int
+) -> tuple[Reward, dict[str, Any]]:  # fmt: skip
+    """A reward model on the steps of the generator as it is, and what the card says of it."""
+    model = fit_reward(judgements, Steps(_Fitted(codec, family)), seed=seed)
+    report = model.report
+    assert report is not None
+    said = {name: getattr(report, name) for name in ("pairs", "items", "ties", "accuracy", "error", "ceiling", "notes")}
+    return model, {"judgements": said}
 
 
 def _best_of(

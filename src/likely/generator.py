@@ -353,7 +353,9 @@ class Generator:
     ) -> Generator:  # fmt: skip
         """A generator whose items earn more: E[reward] - beta KL(it || this one) is climbed; this one stays as it is.
 
-        signal      a function of items that gives a number each (larger is better), or a list of (function, weight).
+        signal      a function of items that gives a number each (larger is better), or a list of (function, weight);
+                    a RewardModel is one. Or `Judgements` of texts or of rows: "dpo" learns from their pairs, the
+                    others from a reward model on this generator's own steps.
         method      "ppo", "grpo", "reinvent", "dpo"; "best_of" for families that do not say how likely their steps are.
         beta        the price of leaving the start, a nat: smaller goes further.
         given       what items are asked for while learning: conditions, values of columns, or a list of beginnings.
@@ -361,7 +363,7 @@ class Generator:
         rate        of learning, 0 = a fifth of the family's own. `options` are fields of the method's Config.
         What happened is the last entry of card["alignment"]: reward before and after, KL, a row a step; `watch` sees
         each row as it comes.
-        Raises OptionError, Unsupported, RewardError, TrainingError, StorageError.
+        Raises OptionError, DataError, Unsupported, RewardError, TrainingError, StorageError.
         """
         with nullcontext(progress) if callable(progress) else bar() if progress else nullcontext() as listen:
             done = align(

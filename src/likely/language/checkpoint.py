@@ -3,6 +3,7 @@ that a package ships."""
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import torch
@@ -11,7 +12,7 @@ from likely.errors import ArtifactError
 from likely.language import gguf, huggingface, packaged
 from likely.language.model import Checkpoint
 
-__all__ = ["Checkpoint", "load"]
+__all__ = ["Checkpoint", "fingerprint", "load", "opened"]
 
 
 def load(path: str | Path, *, dtype: torch.dtype = torch.float32) -> Checkpoint:
@@ -35,3 +36,27 @@ def load(path: str | Path, *, dtype: torch.dtype = torch.float32) -> Checkpoint:
         f"There is no {str(path)[:200]!r}. A model is a Hugging Face folder (config.json, model.safetensors, "
         f"tokenizer.json), a .gguf file, or one of: {', '.join(packaged.NAMES)}."
     )
+
+
+def opened(model: Checkpoint | str | Path) -> Checkpoint:
+    """A checkpoint, loaded where a path or a name is given, in bfloat16 where the machine multiplies that quickly."""
+    if isinstance(model, Checkpoint):
+        return model
+    checkpoint = load(model)
+    if _quick():
+        checkpoint.network.to(torch.bfloat16)
+    return checkpoint
+
+
+def _quick() -> bool:
+    """Whether the machine has units for bfloat16."""
+    able: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+
+
+def fingerprint(checkpoint: Checkpoint) -> str:
+    """What tells a checkpoint from another: its shape, its vocabulary and its last norm, rounded."""
+    norm = next(iter(checkpoint.network.norm.parameters())).detach().to(torch.bfloat16).view(torch.uint8)
+    arch, size = checkpoint.network.arch, checkpoint.tokenizer.size
+    text = f"{arch.vocab} {arch.width} {arch.layers} {arch.heads} {arch.groups} {arch.hidden} {size} "
+    return hashlib.sha256(text.encode() + norm.cpu().numpy().tobytes()).hexdigest()[:32]

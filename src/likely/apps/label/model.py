@@ -10,7 +10,6 @@ A saved labeller holds the task, the head and the name of the checkpoint; not th
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,11 +23,11 @@ from numpy.typing import NDArray
 from likely import artifact
 from likely.apps.label.calibration import Scores, calibration_error, coverage, remove_prior, softmax
 from likely.apps.label.head import Features, Head, layers_of, learn
-from likely.apps.label.reading import Listen, Reader, Reading, opened
+from likely.apps.label.reading import Listen, Reader, Reading
 from likely.apps.label.task import EMPTY, ORDINARY, SENTIMENT, Example, Task, check_labels, flat, task_of
 from likely.errors import ArtifactError, DataError, Mismatch, OptionError
 from likely.evaluate.auroc import macro_auroc
-from likely.language.checkpoint import Checkpoint
+from likely.language.checkpoint import Checkpoint, fingerprint, opened
 from likely.version import VERSION
 
 FEW = 16  # unlabelled texts from which on a model's lean is measured on them
@@ -252,14 +251,6 @@ def check_sure(sure: float) -> None:
     """Raises OptionError unless it is a probability below 1."""
     if not 0 <= sure < 1:
         raise OptionError(f"sure={sure}: give a probability from 0 (answer always) to below 1, such as 0.9.")
-
-
-def fingerprint(checkpoint: Checkpoint) -> str:
-    """What tells a checkpoint from another: its shape, its vocabulary and its last norm, rounded."""
-    norm = next(iter(checkpoint.network.norm.parameters())).detach().to(torch.bfloat16).view(torch.uint8)
-    arch, size = checkpoint.network.arch, checkpoint.tokenizer.size
-    text = f"{arch.vocab} {arch.width} {arch.layers} {arch.heads} {arch.groups} {arch.hidden} {size} "
-    return hashlib.sha256(text.encode() + norm.cpu().numpy().tobytes()).hexdigest()[:32]
 
 
 def _where(name: str, source: str) -> str:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -22,28 +21,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from likely.errors import DataError, OptionError
-from likely.language.checkpoint import Checkpoint, load
+from likely.language.checkpoint import Checkpoint
 from likely.nn.decoder import Cache
 
 ROWS = 16  # texts at a time
 LONGEST = 1024  # tokens of a text that are read; of a longer one, its beginning and its end
 Listen = Callable[[int, int], None]  # texts read so far, texts in all
-
-
-def opened(model: Checkpoint | str | Path) -> Checkpoint:
-    """A checkpoint, loaded where a path or a name is given, in bfloat16 where the machine multiplies that quickly."""
-    if isinstance(model, Checkpoint):
-        return model
-    checkpoint = load(model)
-    if _quick():
-        checkpoint.network.to(torch.bfloat16)
-    return checkpoint
-
-
-def _quick() -> bool:
-    """Whether the machine has units for bfloat16."""
-    able: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
 
 
 @dataclass(frozen=True)

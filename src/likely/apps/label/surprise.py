@@ -17,9 +17,8 @@ from typing import Literal, NamedTuple, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from likely.apps.label.reading import opened
 from likely.errors import DataError, OptionError
-from likely.language.checkpoint import Checkpoint
+from likely.language.checkpoint import Checkpoint, opened
 from likely.language.decode import Engine
 
 SEPARATORS = ("<|endoftext|>", "<|end_of_text|>")  # between texts of the data that models are trained on

@@ -13,13 +13,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from likely.apps.label.reading import opened
 from likely.apps.summarise.check import Problem, Source
 from likely.apps.summarise.rank import STOP, Ranking, nearest, terms
 from likely.apps.summarise.sentence import Sentence, split, words
 from likely.apps.summarise.writer import Listen, Writer
 from likely.errors import DataError, OptionError
-from likely.language.checkpoint import Checkpoint
+from likely.language.checkpoint import Checkpoint, opened
 from likely.language.decode import Engine, Sampling
 
 MOST = 50  # sentences of a summary

@@ -1,0 +1,165 @@
+"""What models see in items, for rewards: the states of a generator's own steps, those of a language model.
+
+`Steps`     of any generator whose family is a policy: the mean of what each choice was made from, and log p of the item
+            under the generator as it was when judged (a frozen copy). Texts, tables, images alike.
+`Language`  of a checkpoint, for texts: mean and last states of the answer after its prompt, in five layers from half to
+            nine tenths of the depth; log p of the answer; and how the text is made (`features.SHAPE`).
+
+A saved reward does not hold the model: it holds its fingerprint, and the model is given again.
+
+Letters: n items, B at a time, S steps, F features, L layers, W width.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, cast
+
+import numpy as np
+import torch
+
+from likely.align.encoding import encoded, items_of, prompted
+from likely.align.features import SHAPE, Features, Raw, shapes, spoken, texts_of
+from likely.align.preference import Candidate
+from likely.core import Family, Policy
+from likely.errors import ArtifactError, Mismatch, OptionError, Unsupported
+from likely.language import answers
+from likely.language.checkpoint import Checkpoint, fingerprint, opened
+from likely.nn.portion import portions
+
+ROWS = 64
+
+
+class Steps:
+    """A generator's own steps. `generator`: anything with a codec and a family, such as a `Generator`.
+
+    Raises Unsupported where its family is no policy, or has conditions.
+    """
+
+    name: ClassVar[str] = "steps"
+
+    def __init__(self, generator: Any) -> None:
+        family: Family[Any] = generator.family
+        if not isinstance(family, Policy):
+            raise Unsupported(
+                f"{type(family).__name__} does not say what its steps were made from. Families that do: transformer, "
+                "lstm, masked, exact, seq2seq, flow."
+            )
+        if family.given is not None:
+            raise Unsupported("A reward on a generator's own steps cannot look at conditions yet: give word features.")
+        self.codec = generator.codec
+        self.family: Family[Any] = copy.deepcopy(family).eval().requires_grad_(False)
+        self.width = 0
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """(3, F)."""
+        return 3, self.width
+
+    def take(self, candidates: Sequence[Candidate], prompts: Sequence[Any]) -> tuple[Any, None]:
+        """Texts with their prompts, rows of a table. Raises Unsupported for other media, DataError where too long."""
+        items = items_of(self.codec, candidates, prompts)
+        encoded(self.codec, items, len(candidates))  # what was judged must fit as a whole
+        return items, None
+
+    @torch.no_grad()
+    def read(self, items: Any, prompts: Any = None) -> Raw:
+        """Of items as the generator gives them; prompts only for texts."""
+        if prompts is not None:
+            items = prompted(self.codec, list(items), list(prompts))
+        batch = encoded(self.codec, items, len(items), cut=True)
+        policy, wide, numbers = cast(Policy, self.family), [], []
+        for part in portions(batch, ROWS):
+            path = policy.retrace(part)
+            logp, features = policy.score(path)
+            mask = path.mask.to(features)
+            count = mask.sum(1).clamp_min(1)
+            if features.shape[1] == mask.shape[1] and features.shape[-1]:
+                wide.append(((features * mask[..., None]).sum(1) / count[:, None]).double().cpu().numpy())
+            total = torch.where(path.mask, logp, 0.0).sum(1)
+            numbers.append(torch.stack([total, total / count, count.log1p()], 1).double().cpu().numpy())
+        means = np.concatenate(wide) if wide else np.zeros((len(batch.x), 0))
+        self.width = self.width or means.shape[1]
+        return Raw(np.concatenate(numbers), means)
+
+    def state(self) -> dict[str, Any]:
+        """Which generator."""
+        return {"fingerprint": weights_of(self.family), "width": self.width}
+
+
+class Language:
+    """What a language model sees in texts. `model`: a checkpoint, its path, or the name of one that a package ships.
+
+    `listen` is called with (answers read, answers in all).
+    """
+
+    name: ClassVar[str] = "language"
+
+    def __init__(
+        self, model: Checkpoint | str | Path = "smollm2", *, listen: Callable[[int, int], None] | None = None
+    ) -> None:
+        self.checkpoint, self.listen = opened(model), listen
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """(R, 2 L W)."""
+        arch = self.checkpoint.network.arch
+        return len(SHAPE) + 2, 2 * len(answers.layers_of(arch.layers)) * arch.width
+
+    def take(self, candidates: Sequence[Candidate], prompts: Sequence[Any]) -> tuple[list[str], list[Any]]:
+        """Texts. Raises Unsupported for other media."""
+        return texts_of(candidates, "language features"), list(prompts)
+
+    def read(self, items: Any, prompts: Any = None) -> Raw:
+        """Of texts, (prompt, answer) pairs or conversations."""
+        texts, asked = spoken(items, prompts)
+        # Messages stay messages, for the chat template; what is said of overlap is said of their text.
+        talks = [p if isinstance(p, list) else a for p, a in zip(prompts or [None] * len(texts), asked, strict=True)]
+        found = answers.read(self.checkpoint, texts, talks, self.listen)
+        n = len(texts)
+        wide = np.concatenate([found.mean.reshape(n, -1), found.last.reshape(n, -1)], 1)
+        likely = np.stack([found.logp / found.tokens, np.log1p(found.tokens)], 1)
+        return Raw(np.concatenate([shapes(texts, asked), likely], 1), wide)
+
+    def state(self) -> dict[str, Any]:
+        """Which checkpoint, and where it was."""
+        here = self.checkpoint
+        where = here.source if here.source and Path(here.source).exists() else here.name
+        return {"fingerprint": fingerprint(here), "name": here.name, "source": where}
+
+
+def restored(name: str, state: Mapping[str, Any], model: Any) -> Features:
+    """Features that a file names, with the model they look at. Raises Mismatch where it is another one."""
+    print_, width = state["fingerprint"], state.get("width")
+    if name == "steps":
+        if model is None:
+            raise OptionError("This reward looks at the steps of a generator: RewardModel.load(path, model=generator).")
+        steps = Steps(model)
+        if weights_of(steps.family) != print_:
+            raise Mismatch("This reward looks at the steps of another generator than the one given.")
+        if type(width) is not int or not 0 <= width <= 10**6:
+            raise ArtifactError("A reward model says nothing sensible of the width of its features: fit it again.")
+        steps.width = width
+        return steps
+    # A file names its checkpoint, and only a packaged name is looked for: no path from a file is opened.
+    if model is None and state["name"] != "smollm2":
+        raise OptionError(
+            f"This reward looks at the states of {str(state['name'])[:80]!r}: RewardModel.load(path, model=its path)."
+        )
+    language = Language("smollm2" if model is None else model)
+    if fingerprint(language.checkpoint) != print_:
+        raise Mismatch("This reward looks at the states of another language model than the one given.")
+    return language
+
+
+def weights_of(family: Family[Any]) -> str:
+    """What tells a fitted family from another: the hash of all it learned."""
+    digest = hashlib.sha256(type(family).__name__.encode())
+    for name, tensor in sorted(family.tensors().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        whole = tensor.detach().cpu().contiguous()
+        digest.update(whole.view(-1).view(torch.uint8).numpy().tobytes() if whole.numel() else b"")
+    return digest.hexdigest()[:32]
