@@ -1,6 +1,7 @@
 """likely align: what a reward likes better becomes likelier.
 
     likely align patients.likely --reward taste.py:older -o older.likely
+    likely align teller.likely --judgements judgements.db -o liked.likely
 
 The reward is a function in a Python file of yours: it takes items (a table, a list of texts, an array of images, in the
 type that was learned from: a polars DataFrame of a .csv) and gives a number each. The file is run; a model file never
@@ -21,20 +22,30 @@ from rich.live import Live
 from rich.table import Table
 
 import likely
+from likely.align import exchange
 from likely.cli.options import Model, Quiet, Seed, pairs, say
 from likely.core import Progress
 from likely.errors import LikelyError, OptionError, RewardError
+from likely.server.store import Store
 
 SHOWN = ("reward", "kl", "entropy", "clipped", "ratio", "unexplained", "length", "ended", "loss", "right", "beta")
 KEPT = 12  # rows of the live table
 
 
-def align(  # noqa: PLR0913  (one argument an option)
+align = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+@align.command()
+def main(  # noqa: PLR0913  (one argument an option)
     model: Model,
-    reward: Annotated[
-        list[str], typer.Option(help="A function of a Python file, taste.py:older; with a weight, taste.py:older=0.5.")
-    ],
     out: Annotated[Path, typer.Option("-o", "--out", help="The file of the aligned model, NAME.likely.")],
+    reward: Annotated[
+        list[str] | None,
+        typer.Option(help="A function of a Python file, taste.py:older; with a weight, taste.py:older=0.5."),
+    ] = None,
+    judgements: Annotated[
+        str | None, typer.Option(help="Judgements of people: judgements.db, a database URL, .jsonl, .parquet.")
+    ] = None,
     method: Annotated[str, typer.Option(help="ppo, grpo, reinvent, dpo or best_of.")] = "ppo",
     beta: Annotated[float, typer.Option(help="The price of a nat away from the start: smaller goes further.")] = 0.05,
     steps: Annotated[int | None, typer.Option(help="Updates; 200 unless minutes are given.")] = None,
@@ -49,7 +60,7 @@ def align(  # noqa: PLR0913  (one argument an option)
     """Make what a reward likes likelier: likely align patients.likely --reward taste.py:older -o older.likely"""
     gen = likely.load(model)
     likely.output.writable(out)
-    signal = [load_reward(name) for name in reward]
+    signal = signal_of(reward or [], judgements)
     wish = pairs(given or [], "--given", "sex=F") or None
     with shown(quiet) as (listen, watch):
         better = gen.align(
@@ -67,6 +78,20 @@ def align(  # noqa: PLR0913  (one argument an option)
         + f". Wrote {out}.",
         quiet,
     )
+
+
+def signal_of(rewards: list[str], judgements: str | None) -> Any:
+    """Rewards, or judgements. Raises OptionError unless one of them is given, StorageError, DataError."""
+    if bool(rewards) == bool(judgements):
+        raise OptionError("Give what is to be liked: --reward taste.py:older, or --judgements judgements.db; not both.")
+    if judgements is None:
+        return [load_reward(name) for name in rewards]
+    if "://" in judgements or judgements.endswith((".db", ".sqlite", ".sqlite3")):
+        if "://" not in judgements and not Path(judgements).is_file():
+            raise OptionError(f"--judgements {judgements!r}: there is no such file.")
+        with Store(judgements) as store:
+            return store.judgements()
+    return exchange.read(judgements)
 
 
 def load_reward(text: str) -> tuple[Callable[[Any], Any], float]:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from likely import registry
-from likely.cli import align, demo, fill, fit, report, sample, score, show
+from likely.cli import demo, fill, fit, report, sample, score, show
 from likely.errors import LikelyError
 from likely.version import VERSION
 
@@ -45,7 +45,6 @@ for verb in (
     fill.fill,
     score.score,
     report.report,
-    align.align,
     show.list_,
     show.show,
     demo.demo,
@@ -54,6 +53,7 @@ for verb in (
 
 
 APPLICATIONS = {
+    "align": "Make likelier what a reward or people like better",
     "monitor": "Watch machines and tables (fit, watch, life)",
     "chat": "Talk with a language model, or with your documents",
     "label": "Labels of your own for texts: zero-shot, or from a few examples (zero, fit, apply, test)",

@@ -1,0 +1,99 @@
+"""likely align: from a file of rewards or judgements to a model that follows them, and every mistake on the way."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import likely
+from likely.align.preference import Candidate, Comparison, Item, Judgements
+from likely.server.store import Store
+from tests.cli.shell import check_refused, run
+
+TEXTS = [f"{who} {does}" for who in ("a cat", "a dog", "an owl") for does in ("sings.", "sleeps.")]
+TASTE = """
+def owls(texts):
+    return [float("owl" in text) for text in texts]
+
+def short(texts):
+    return [-len(text) for text in texts]
+
+def broken(texts):
+    return texts[0] / 2
+"""
+
+
+def judged() -> Judgements:
+    """One person who likes owls."""
+    draw, items, said = random.Random(0), [], []
+    for k in range(40):
+        item = Item(f"i{k}", None, tuple(Candidate.text(text) for text in draw.sample(TEXTS, 2)))
+        worth = [("owl" in one.words()) + 0.3 * draw.random() for one in item.candidates]
+        items.append(item)
+        said.append(Comparison(item.id, tuple(item.by_id), "ann", "left" if worth[0] > worth[1] else "right"))
+    return Judgements(tuple(items), tuple(said))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("align")
+    small = {"width": 32, "depth": 1, "steps": 150, "batch": 32, "rate": 1e-2}
+    likely.fit(TEXTS * 20, codec="text", family="lstm", progress=False, **small).save(place / "teller.likely")
+    (place / "taste.py").write_text(TASTE)
+    with Store(place / "judgements.db") as store:
+        known = judged()
+        for item in known.items:
+            store.add_item(item)
+        for one in known.comparisons:
+            store.add(one)
+    return place
+
+
+def owls(folder: Path, name: str) -> float:
+    return float(np.mean(["owl" in text for text in likely.load(folder / name).sample(200, seed=1)]))
+
+
+def test_a_reward_from_a_file(folder: Path) -> None:
+    done = run(
+        "align teller.likely --reward taste.py:owls --reward taste.py:short=0.01 -o liked.likely --method grpo "
+        "--beta 0.2 --steps 30 --rate 3e-3",
+        folder,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "better than the start in" in done.stderr
+    assert "aligning" in done.stderr
+    assert owls(folder, "liked.likely") > 0.7 > owls(folder, "teller.likely")
+
+
+def test_judgements_from_a_database(folder: Path) -> None:
+    done = run(
+        "align teller.likely --judgements judgements.db -o judged.likely --beta 0.2 --steps 30 --rate 3e-3 -q", folder
+    )
+    assert done.returncode == 0, done.stderr
+    assert not done.stderr
+    assert owls(folder, "judged.likely") > owls(folder, "teller.likely") + 0.2
+
+
+@pytest.mark.parametrize(("words", "message"), [
+    ("", "--reward taste.py:older, or --judgements"),
+    ("--reward taste.py:owls --judgements judgements.db", "not both"),
+    ("--reward taste.py", "wanted is FILE.py:FUNCTION"),
+    ("--reward nowhere.py:owls", "there is no file 'nowhere.py'"),
+    ("--reward taste.py:cats", "has no function 'cats'; it has: owls, short, broken"),
+    ("--reward taste.py:owls=much", "the weight 'much' is no number"),
+    ("--reward taste.py:broken", "The reward failed on 1 items: TypeError"),
+    ("--reward taste.py:owls --method ppoo", "ppoo"),
+    ("--judgements gone.db", "there is no such file"),
+    ("--reward taste.py:owls --given colour=red", "say how they begin"),
+])  # fmt: skip
+def test_mistakes(folder: Path, words: str, message: str) -> None:
+    check_refused(f"align teller.likely -o none.likely --steps 2 -q {words}", message, folder)
+    assert not (folder / "none.likely").exists()
+
+
+def test_a_file_that_cannot_be_run(folder: Path) -> None:
+    (folder / "bad.py").write_text("def owls(:")
+    check_refused("align teller.likely -o none.likely --reward bad.py:owls -q", "cannot be run: SyntaxError", folder)
