@@ -16,9 +16,9 @@ whose English stands in a training pair, but for case and blanks, are left out.
   apertium     Debian's apertium-eng-spa, English to Spanish, where the command is installed
 
 chrF and BLEU by sacrebleu, on the first --texts test pairs. `kept`: share of texts with placeholders, markup or numbers
-in which each came back; `copied`: translations that are a training target, word for word; `cpu_s`: what a row took in all (the committed lstm rows:
-20 minutes of learning for German, 10 for the others). Claims: ours beats copy,
-dictionary and lstm on each language; placeholders of .po entries are kept in all of them.
+in which each came back; `copied`: translations that are a training target, word for word; `cpu_s`: what a row took in
+all (the committed lstm rows: 20 minutes of learning for German, 10 for the others). Claims: ours beats copy, dictionary
+and lstm on each language; placeholders of .po entries are kept in all of them.
 """
 
 from __future__ import annotations
