@@ -149,3 +149,7 @@ def test_a_run_goes_on_and_another_is_refused(table: Generator, tmp_path: Path) 
     assert straight.sample(50, seed=1).equals(again.sample(50, seed=1))
     with pytest.raises(likely.LikelyError, match="its beta is"):
         table.align(large, beta=0.4, steps=6, progress=False, checkpoint=tmp_path)
+    with pytest.raises(likely.LikelyError, match="its rate is"):
+        table.align(large, beta=0.3, steps=6, rate=1e-4, progress=False, checkpoint=tmp_path)
+    with pytest.raises(likely.LikelyError, match="its start is"):  # else its weights would be put into this one
+        once.align(large, beta=0.3, steps=6, progress=False, checkpoint=tmp_path)

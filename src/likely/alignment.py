@@ -33,7 +33,7 @@ from likely.align import best_of, course
 from likely.align.encoding import pairs_of
 from likely.align.preference import Judgements
 from likely.align.reward import fit_reward
-from likely.align.states import Steps
+from likely.align.states import Steps, weights_of
 from likely.align.trial import Trial, Wish, anything, graded, positive
 from likely.choice import configure
 from likely.conditions import Conditions
@@ -78,8 +78,13 @@ class Judge:
     @property
     def name(self) -> str:
         """The names of its functions, with their weights."""
-        named = [(getattr(part, "__name__", type(part).__name__), weight) for part, weight in self.parts]
+        named = [(str(getattr(part, "__name__", type(part).__name__)), weight) for part, weight in self.parts]
         return " + ".join(name if weight == 1 else f"{weight:g} {name}" for name, weight in named)
+
+    @property
+    def identity(self) -> str:
+        """The same, and which one a learned reward is."""
+        return " ".join([self.name, *(part.digest for part, _ in self.parts if hasattr(part, "digest"))])
 
     def __call__(self, path: Path) -> Tensor:
         rng = torch.Generator().manual_seed(self.seed)
@@ -128,7 +133,10 @@ def align(  # noqa: PLR0913  (one argument a choice; all but the first have defa
         speed = rate or (SLOWER * family.plan().rate if family.objectives() else COUNTED)
         made = cls(trial, config, beta, speed, seed, **({} if pairs is None else {"pairs": pairs}))
         where = File(checkpoint) if checkpoint else None
-        who = {"reward": judge.name, "beta": str(beta), "options": repr(config)}
+        who = {
+            "reward": judge.identity, "beta": str(beta), "rate": str(speed), "options": repr(config),
+            "start": weights_of(family), "given": repr(given)[:500],
+        }  # fmt: skip
         record = course.run(
             made, budget=budget, limit=limit, seed=seed, listen=listen, watch=watch, checkpoint=where, identity=who
         )

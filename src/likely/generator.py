@@ -22,13 +22,12 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from likely import artifact, registry
+from likely import artifact, registry, strangeness
 from likely.alignment import Signal, align
 from likely.choice import configure
 from likely.completion import Completer, repeat
@@ -37,14 +36,12 @@ from likely.core import (
     Batch,
     Codec,
     Completion,
-    Density,
     Family,
     Known,
     Latent,
     Listener,
     Progress,
     Reals,
-    Scorer,
     Tokens,
 )
 from likely.errors import (
@@ -232,40 +229,14 @@ class Generator:
         back.
         """
         self.notes = []
-        if not isinstance(self.family, Density | Scorer):
-            raise Unsupported(
-                f"{self.card['family']['name']!r} gives no likelihood. Families that do: trees, masked and exact for "
-                "tables; vae and flow for images, series and tables; transformer and lstm for texts."
-            )
+        strangeness.require(self.family, self.card["family"]["name"])
         frame = self.codec.read(items)
         if len(frame) == 0:
             raise DataError("There is nothing to score: the data are empty.")
         chunk = self._chunk()
-        nats = torch.cat([self._nats(frame[start : start + chunk]) for start in range(0, len(frame), chunk)]).numpy()
-        if isinstance(self.codec.space, Tokens):
-            return self._spelt(frame, nats) if each else cast(Any, self.codec).sums(frame, nats.sum(1))
-        if not each:
-            return nats.sum(1)
-        places: dict[str, list[int]] = {}
-        for place, cell in enumerate(self.codec.cells):
-            places.setdefault(cell, []).append(place)
-        return {name: nats[:, where].sum(1) for name, where in places.items()}
-
-    def _spelt(self, frame: Any, nats: np.ndarray) -> list[list[tuple[str, float]]]:
-        """The nats of each token of each text; a text of several rows has them one after another."""
-        made: list[list[tuple[str, float]]] = []
-        for row, (words, number) in enumerate(zip(cast(Any, self.codec).spell(frame), frame.number, strict=True)):
-            if not row or number != frame.number[row - 1]:
-                made.append([])
-            made[-1] += zip(words, nats[row].tolist(), strict=False)
-        return made
-
-    def _nats(self, part: Any) -> Tensor:
-        """(B, D) nats of items in the codec's own collection."""
-        batch = self.encode(part)
-        if isinstance(self.family, Density):
-            return self.codec.volume(part) - self.family.log_probs(batch)
-        return cast(Scorer, self.family).errors(batch)
+        parts = [frame[start : start + chunk] for start in range(0, len(frame), chunk)]
+        nats = torch.cat([strangeness.nats(self.codec, self.family, part, self.encode(part)) for part in parts])
+        return strangeness.told(self.codec, frame, nats.numpy(), each)
 
     def encode(self, items: Any) -> Batch:
         """Items in the codec's own collection as tensors, with their conditions where the model has any."""

@@ -80,7 +80,7 @@ def test_a_policy_that_runs_away_is_brought_back() -> None:
 
 
 @pytest.mark.parametrize(("reward", "said"), [
-    (lambda path: 1 / 0, "The reward failed on 1 items: ZeroDivisionError"),
+    (lambda path: 1 / 0, "The reward failed on 16 items: ZeroDivisionError"),
     (lambda path: [float("nan")] * len(path.x), "The reward of item 0 is nan"),
     (lambda path: [1.0], "The reward gave 1 values for 16 items"),
     (lambda path: "good", "not one number an item"),

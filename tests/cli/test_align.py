@@ -84,7 +84,7 @@ def test_judgements_from_a_database(folder: Path) -> None:
     ("--reward nowhere.py:owls", "there is no file 'nowhere.py'"),
     ("--reward taste.py:cats", "has no function 'cats'; it has: owls, short, broken"),
     ("--reward taste.py:owls=much", "the weight 'much' is no number"),
-    ("--reward taste.py:broken", "The reward failed on 1 items: TypeError"),
+    ("--reward taste.py:broken", "The reward failed on 64 items: TypeError"),
     ("--reward taste.py:owls --method ppoo", "ppoo"),
     ("--judgements gone.db", "there is no such file"),
     ("--reward taste.py:owls --given colour=red", "say how they begin"),

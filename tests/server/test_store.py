@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from likely.errors import LikelyError, MissingExtra, OptionError, StorageError
+from likely.errors import MissingExtra, OptionError, StorageError
 from likely.server.store import Store
 from tests.align.judged import item, say
+from tests.server.crowd import crowd
 from tests.server.store_cases import Cases
 
 Q = item("q", "abc")
@@ -259,22 +260,7 @@ def locks(place: str) -> int:
 
 
 def test_many_may_make_the_same_new_file_at_once(place: str) -> None:
-    errors: list[LikelyError] = []
-
-    def make() -> None:
-        try:
-            with Store(place) as store:
-                store.add_item(Q)
-                store.add(say(Q, "left"))
-        except LikelyError as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=make) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert errors == []
+    assert crowd(place, 8) == []
     with Store(place) as store:
         assert store.counts()["comparisons"] == 8
 

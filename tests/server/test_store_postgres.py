@@ -13,6 +13,7 @@ import pytest
 from likely.errors import StorageError
 from likely.server.store import Store
 from tests.align.judged import item, say
+from tests.server.crowd import crowd
 from tests.server.postgres import PASSWORD, QUOTED, Postgres, binaries, serve
 from tests.server.store_cases import Cases
 
@@ -89,22 +90,7 @@ def test_other_tables_are_left_alone_and_a_newer_version_is_said(server: Postgre
 
 
 def test_many_may_make_the_tables_at_once(place: str) -> None:
-    errors: list[BaseException] = []
-
-    def make() -> None:
-        try:
-            with Store(place) as store:
-                store.add_item(Q)
-                store.add(say(Q, "left"))
-        except BaseException as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=make) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert errors == []
+    assert crowd(place, 6) == []
     with Store(place) as store:
         assert store.counts()["comparisons"] == 6
 

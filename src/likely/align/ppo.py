@@ -92,10 +92,10 @@ class PPO:
     def __init__(self, trial: Trial, config: PPOConfig, beta: float, rate: float, seed: int) -> None:
         self.trial, self.config, self.beta, self.rate, self.seed = trial, config, beta, rate, seed
         self.optimiser = trial.optimiser(rate)
-        probe = trial.draw(1, torch.Generator().manual_seed(mix(seed)))
+        features = trial.look(torch.Generator().manual_seed(mix(seed)))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(mix(seed, 1))
-            self.critic = Critic(probe.features.shape[-1]).to(probe.features.device)
+            self.critic = Critic(features.shape[-1]).to(features.device)
         self.learner = torch.optim.Adam(self.critic.parameters(), lr=rate * config.value_rate, eps=1e-5)
         self.updates = 0
 

@@ -18,6 +18,7 @@ Letters: M pairs, n candidates, R numbers, W columns, K directions, A annotators
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -93,6 +94,13 @@ class RewardModel:
     def sharpness(self) -> float:
         """Nats a unit of reward."""
         return self.scale * math.exp(float(self.piece.law.s.mean()))
+
+    @property
+    def digest(self) -> str:
+        """What tells one model from another: a hash of its weights and scale."""
+        held = [self.piece.numbers, self.piece.wide, torch.tensor([self.shift, self.scale], dtype=torch.float64)]
+        whole = b"".join(part.detach().cpu().contiguous().numpy().tobytes() for part in held)
+        return hashlib.sha256(whole).hexdigest()[:12]
 
     def rewards(self, items: Any, prompts: Any = None) -> Tensor:
         """(n,) rewards, float64. `items` as the features read them: texts (with `prompts`), rows, images, vectors."""

@@ -90,6 +90,12 @@ class Trial:
         return self.grade(path)
 
     @torch.no_grad()
+    def look(self, rng: torch.Generator) -> Tensor:
+        """What the choices of one item look like (1, S, F); nothing is judged."""
+        wish = self.source(1, rng)
+        return self.acting.score(self.acting.rollout(1, wish.given, wish.known, rng=rng)).features
+
+    @torch.no_grad()
     def grade(self, path: Path) -> Graded:
         """These items with rewards and log p."""
         scores = self.acting.score(path)
