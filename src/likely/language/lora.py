@@ -34,6 +34,7 @@ from torch import Tensor, nn
 
 from likely.errors import Mismatch, OptionError, UnknownName
 from likely.language.huggingface import config as configs
+from likely.language.quantize import shallow
 from likely.nn.decoder import Architecture, Decoder
 
 
@@ -150,6 +151,17 @@ class Adapted(nn.Linear):
             self.weight[pair.start : pair.stop] += (sign * pair.scale * (pair.b @ pair.a)).to(self.weight.dtype)
         self.merged = sign > 0
 
+    def joined(self) -> nn.Linear:
+        """A plain layer whose matrix has the pairs in it; this one stays as it is."""
+        if self.merged:
+            return self.plain()
+        weight = self.weight.detach().clone()
+        for pair in self.each():
+            weight[pair.start : pair.stop] += (pair.scale * (pair.b @ pair.a)).to(weight.dtype)
+        made = self.plain()
+        made.weight = nn.Parameter(weight, requires_grad=False)
+        return made
+
     def plain(self) -> nn.Linear:
         """The layer without pairs, with the matrix as it is."""
         made = nn.Linear(self.in_features, self.out_features, bias=self.bias is not None, device="meta")
@@ -160,15 +172,16 @@ class Adapted(nn.Linear):
 # ------------------------------------------------------------------------------------------------ the network
 
 
-def attach(network: Decoder, lora: Lora, *, seed: int = 0) -> None:
-    """Put pairs at the matrices that `lora` names, their A drawn from `seed`, and freeze all else.
+def attach(network: Decoder, lora: Lora, *, seed: int = 0, first: int = 0) -> None:
+    """Put pairs at the matrices that `lora` names, in blocks from `first` on, their A drawn from `seed`, and freeze all
+    else.
 
     Raises UnknownName for a module that the network has not, Mismatch where it has an adapter already.
     """
     chosen = choose(network.arch, lora.modules)
     rng = torch.Generator().manual_seed(seed)
     clear(network)
-    for layer in range(network.arch.layers):
+    for layer in range(first, network.arch.layers):
         for piece in chosen:
             put(network, layer, piece, lora.rank, lora.alpha, lora).begin(rng)
     freeze(network)
@@ -247,6 +260,20 @@ def unmerge(network: nn.Module) -> None:
     for _, matrix in adapted(network):
         if matrix.merged:
             matrix.shift(-1.0)
+
+
+@torch.no_grad()
+def joined(network: Decoder) -> Decoder:
+    """A network for reading, with what was learned in its matrices, which shares all others with this one."""
+    made = shallow(network)
+    made.blocks = nn.ModuleList()
+    for block in network.blocks:
+        found = {name: part for name, part in block.named_children() if isinstance(part, Adapted)}
+        whole = shallow(block) if found else block
+        for name, matrix in found.items():
+            setattr(whole, name, matrix.joined())
+        made.blocks.append(whole)
+    return made
 
 
 def fold(network: Decoder) -> None:
