@@ -34,7 +34,6 @@ from torch import Tensor, nn
 
 from likely.errors import Mismatch, OptionError, UnknownName
 from likely.language.huggingface import config as configs
-from likely.language.quantize import shallow
 from likely.nn.decoder import Architecture, Decoder
 
 
@@ -151,16 +150,12 @@ class Adapted(nn.Linear):
             self.weight[pair.start : pair.stop] += (sign * pair.scale * (pair.b @ pair.a)).to(self.weight.dtype)
         self.merged = sign > 0
 
-    def joined(self) -> nn.Linear:
-        """A plain layer whose matrix has the pairs in it; this one stays as it is."""
-        if self.merged:
-            return self.plain()
+    def joined(self) -> Tensor:
+        """The matrix with the pairs in it, a copy."""
         weight = self.weight.detach().clone()
-        for pair in self.each():
-            weight[pair.start : pair.stop] += (pair.scale * (pair.b @ pair.a)).to(weight.dtype)
-        made = self.plain()
-        made.weight = nn.Parameter(weight, requires_grad=False)
-        return made
+        for pair in self.each() if not self.merged else ():
+            weight[pair.start : pair.stop] += (pair.scale * (pair.b @ pair.a)).detach().to(weight.dtype)
+        return weight
 
     def plain(self) -> nn.Linear:
         """The layer without pairs, with the matrix as it is."""
@@ -260,20 +255,6 @@ def unmerge(network: nn.Module) -> None:
     for _, matrix in adapted(network):
         if matrix.merged:
             matrix.shift(-1.0)
-
-
-@torch.no_grad()
-def joined(network: Decoder) -> Decoder:
-    """A network for reading, with what was learned in its matrices, which shares all others with this one."""
-    made = shallow(network)
-    made.blocks = nn.ModuleList()
-    for block in network.blocks:
-        found = {name: part for name, part in block.named_children() if isinstance(part, Adapted)}
-        whole = shallow(block) if found else block
-        for name, matrix in found.items():
-            setattr(whole, name, matrix.joined())
-        made.blocks.append(whole)
-    return made
 
 
 def fold(network: Decoder) -> None:

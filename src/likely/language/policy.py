@@ -11,6 +11,10 @@ drawing     by `language.decode`, many prompts at a time, on matrices with the a
             bits. That is another arithmetic than scoring has, so log p as drawn is kept (`Path.drawn`), and whoever
             learns weighs by the difference
 
+What moves is computed in float32: in bfloat16 a text gets other probabilities in other company, by a tenth of them at
+times, and no ratio of probabilities would be 1 (docs/log.md). So the adapted blocks are copies, and the checkpoint is
+what it was until `settle`.
+
 A path: x (B, S) answers with their end, given.x (B, P) prompts padded behind, given.mask which of them is real, trace
 (B, P + S, W) states behind the trunk.
 
@@ -19,8 +23,9 @@ Letters: B texts, P steps of prompts, S steps of answers, T of both, W width, V 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -36,16 +41,18 @@ from likely.language.decode.kernel import build
 from likely.language.decode.sampling import Sampling
 from likely.language.lora import Lora
 from likely.language.loss import log_probs
+from likely.language.quantize import shallow
+from likely.nn.decoder import Decoder
 from likely.nn.portion import take
 
-UPPER = 3  # one in so many blocks is adapted, the last ones, unless it is said how many
+UPPER = 5  # one in so many blocks is adapted, the last ones, unless it is said how many
 ROWS = 16  # texts at a time where no gradient is wanted
 KEPT = 2**30  # bytes of trunk states that go with texts that were not drawn; of more, they are computed again
 
 
 @dataclass(frozen=True)
 class Speaking:
-    """`tokens` of an answer at most; `layers`, how many of the last blocks are adapted, 0: a third; `rank` and `alpha`
+    """`tokens` of an answer at most; `layers`, how many of the last blocks are adapted, 0: a fifth; `rank` and `alpha`
     (0: twice the rank) of the adapter, `modules` (none named: all); `kernel` that draws (`decode.kernel`), `rows` at a
     time."""
 
@@ -71,9 +78,17 @@ class Speaking:
         return Lora(self.rank, self.alpha or 2.0 * self.rank, modules=tuple(self.modules))
 
 
+@dataclass(frozen=True)
+class Held:
+    """What a speaker stands on and does not count as its own weights: the checkpoint, and a network that shares its
+    lower blocks and has adapted copies of the upper ones, in float32."""
+
+    checkpoint: Checkpoint
+    network: Decoder
+
+
 class Speaker(Family[Tokens]):
-    """Answers of a checkpoint. Its weights, those of the adapter, are the only ones it has: the checkpoint is held
-    beside them and not copied. The adapter stays attached to the checkpoint's network.
+    """Answers of a checkpoint. Its weights are those of the adapter; all else is held beside them.
 
     Raises OptionError for more layers than there are, Mismatch where the network has an adapter already.
     """
@@ -94,18 +109,45 @@ class Speaker(Family[Tokens]):
         self.ends = tuple(sorted(checkpoint.ends))
         space = Tokens(arch.vocab, config.tokens, pad=0, bos=checkpoint.bos or 0, eos=ending(checkpoint))
         super().__init__(space, Tokens(arch.vocab, arch.context - config.tokens), config)
-        self.checkpoint = checkpoint
         self.first = arch.layers - (config.layers or max(1, arch.layers // UPPER))
-        lora.attach(checkpoint.network, config.lora, seed=seed, first=self.first)
-        self.pairs = nn.ModuleList(pair for _, matrix in lora.adapted(checkpoint.network) for pair in matrix.each())
-        checkpoint.network.eval()
+        lora.clear(checkpoint.network)
+        network = shallow(checkpoint.network.eval().requires_grad_(False))
+        lower, upper = list(network.blocks[: self.first]), list(network.blocks[self.first :])
+        network.blocks = nn.ModuleList([*lower, *(copy.deepcopy(block).float() for block in upper)])
+        network.norm = copy.deepcopy(network.norm).float()
+        lora.attach(network, config.lora, seed=seed, first=self.first)
+        self.held = Held(checkpoint, network)
+        self.pairs = nn.ModuleList(pair for _, matrix in lora.adapted(network) for pair in matrix.each())
 
     @property
     def head(self) -> Tensor:
         """What hidden states are held against (V, W)."""
-        network = self.checkpoint.network
+        network = self.held.checkpoint.network
         weight: Tensor = (network.embed if network.head is None else network.head).weight
         return weight
+
+    def drawing(self) -> Checkpoint:
+        """The checkpoint with what was learned in its matrices, in their own type; it shares all others."""
+        base = self.held.checkpoint
+        made = shallow(base.network)
+        made.blocks = nn.ModuleList(list(base.network.blocks))
+        for layer in range(self.first, len(made.blocks)):
+            made.blocks[layer] = block = shallow(base.network.blocks[layer])
+            for name, matrix in self.held.network.blocks[layer].named_children():
+                if isinstance(matrix, lora.Adapted):
+                    plain = shallow(getattr(block, name))
+                    plain.weight = nn.Parameter(matrix.joined().to(self.head.dtype), requires_grad=False)
+                    setattr(block, name, plain)
+        return replace(base, network=made)
+
+    def settle(self) -> None:
+        """Attach the adapter to the checkpoint's own network."""
+        base = self.held.checkpoint.network
+        lora.attach(base, self.config.lora, first=self.first)
+        pairs = [pair for _, matrix in lora.adapted(base) for pair in matrix.each()]
+        with torch.no_grad():
+            for mine, theirs in zip(self.pairs, pairs, strict=True):
+                theirs.load_state_dict(mine.state_dict())
 
     def objectives(self) -> list[Any]:
         """None: examples are learned by `likely.language.tune`."""
@@ -137,9 +179,8 @@ class Speaker(Family[Tokens]):
 
     def _answers(self, prompts: list[tuple[int, ...]], seed: int) -> tuple[list[list[int]], list[list[float]]]:
         """Ids and log p of an answer to each; prompts that are the same are read once."""
-        network = lora.joined(self.checkpoint.network)
-        runner = build(network, self.config.kernel)
-        batcher = Batcher(self.checkpoint, runner, rows=self.config.rows)
+        speaking = self.drawing()
+        batcher = Batcher(speaking, build(speaking.network, self.config.kernel), rows=self.config.rows)
         places: dict[tuple[int, ...], list[int]] = {}
         for place, prompt in enumerate(prompts):
             places.setdefault(prompt, []).append(place)
@@ -169,7 +210,7 @@ class Speaker(Family[Tokens]):
         """The way to these answers, batch.mask (B, S) true up to and with the end of each, to prompts batch.given."""
         if batch.given is None or batch.mask is None:
             raise DataError("Answers of a checkpoint are judged with their prompts and how long they are.")
-        size = (batch.given.x.shape[1] + batch.x.shape[1]) * len(batch.x) * self.checkpoint.network.arch.width
+        size = (batch.given.x.shape[1] + batch.x.shape[1]) * len(batch.x) * self.head.shape[1]
         trace = batch.x.new_zeros(len(batch.x), 0, dtype=self.head.dtype)
         if size * self.head.element_size() <= KEPT:
             trace = self._trunk(batch.x, batch.mask, batch.given)
@@ -182,7 +223,7 @@ class Speaker(Family[Tokens]):
         assert given.mask is not None
         starts, counts = given.mask.sum(1), mask.sum(1)
         real = torch.arange(given.x.shape[1] + S, device=mask.device) < (starts + counts)[:, None]
-        network, W = self.checkpoint.network, self.checkpoint.network.arch.width
+        network, W = self.held.network, self.head.shape[1]
         states, places = [], []
         for rows, T in groups(real):
             some = torch.arange(len(mask), device=mask.device) if rows is None else rows
@@ -192,7 +233,7 @@ class Speaker(Family[Tokens]):
                 else:
                     given_part = take(given, part)
                     x = self._trunk(path.x[part], mask[part], given_part)[:, :T]
-                hidden = network.norm(network.through(x, self.first, network.arch.layers))
+                hidden = network.norm(network.through(x.float(), self.first, network.arch.layers))
                 at, step = mask[part].nonzero(as_tuple=True)
                 states.append(hidden[at, starts[part][at] + step - 1])
                 places.append(part[at] * S + step)
@@ -206,13 +247,13 @@ class Speaker(Family[Tokens]):
     @torch.no_grad()
     def score_start(self, path: Path) -> Scores:
         """The same, without the adapter."""
-        with lora.off(self.checkpoint.network):
+        with lora.off(self.held.network):
             return self.score(path)
 
     @torch.no_grad()
     def _trunk(self, x: Tensor, mask: Tensor, given: Batch) -> Tensor:
         """States (B, P + S, W) behind the blocks that are not adapted; 0 behind the end of each text."""
-        network = self.checkpoint.network
+        network = self.held.checkpoint.network
         ids, counts = together(x, mask, given)
         B, T = ids.shape
         out = torch.zeros(B, T, network.arch.width, dtype=self.head.dtype, device=ids.device)

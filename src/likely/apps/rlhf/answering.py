@@ -147,32 +147,30 @@ def align(  # noqa: PLR0913  (one argument a choice; all but three have defaults
     taste = Taste(base, signal, asked.by_ids())
     identity = fingerprint(base)
     policy = Speaker(base, speaking, seed=seed)
-    try:
-        tell(Progress("answering before", 0.0))
-        before = _measure(policy, taste, asked, judge, seed)
-        perplexity = _perplexity(base, held)
-        trial = Trial(policy, taste, asked.source, missing=missing)
-        pairs = {}
-        if method == "dpo":
-            made = pairing.pairs_of(judgements, base, policy) if judgements else dpo.made(trial, config.samples, seed)
-            pairs = {"pairs": made}
-        run = cls(trial, config, beta, rate or RATE, seed, **pairs)
-        who = {
-            "model": identity, "reward": taste.identity, "beta": str(beta), "rate": str(rate or RATE),
-            "missing": str(missing), "options": repr(config), "speaking": repr(speaking),
-            "prompts": asked.identity,
-        }  # fmt: skip
-        if steps is None and minutes is None:
-            steps = 40
-        record = course.run(
-            run, budget=Budget(minutes, steps), limit=limit, seed=seed, listen=listen, watch=watch,
-            checkpoint=Path(checkpoint) if checkpoint else None, identity=who,
-        )  # fmt: skip
-        tell(Progress("answering after", 0.0))
-        after = _measure(policy, taste, asked, judge, seed + 1)
-    except BaseException:
-        lora.remove(base.network)  # another try must not find half an adapter
-        raise
+    tell(Progress("answering before", 0.0))
+    before = _measure(policy, taste, asked, judge, seed)
+    perplexity = _perplexity(base, held)
+    trial = Trial(policy, taste, asked.source, missing=missing)
+    pairs = {}
+    if method == "dpo":
+        made = pairing.pairs_of(judgements, base, policy) if judgements else dpo.made(trial, config.samples, seed)
+        pairs = {"pairs": made}
+    run = cls(trial, config, beta, rate or RATE, seed, **pairs)
+    who = {
+        "model": identity, "reward": taste.identity, "beta": str(beta), "rate": str(rate or RATE),
+        "missing": str(missing), "options": repr(config), "speaking": repr(speaking),
+        "prompts": asked.identity,
+    }  # fmt: skip
+    if steps is None and minutes is None:
+        steps = 40
+    record = course.run(
+        run, budget=Budget(minutes, steps), limit=limit, seed=seed, listen=listen, watch=watch,
+        checkpoint=Path(checkpoint) if checkpoint else None, identity=who,
+    )  # fmt: skip
+    tell(Progress("answering after", 0.0))
+    after = _measure(policy, taste, asked, judge, seed + 1)
+    then = _perplexity(policy.drawing(), held)
+    policy.settle()
     entry = {
         "method": method, "model": base.name, "reward": taste.name, "beta": beta, "seed": seed,
         "options": {**asdict(config), "rate": rate or RATE, **asdict(speaking)}, "missing": missing,
@@ -181,7 +179,7 @@ def align(  # noqa: PLR0913  (one argument a choice; all but three have defaults
         **_compared(before, after),
     }  # fmt: skip
     if perplexity:
-        entry |= {"perplexity before": perplexity, "perplexity after": _perplexity(base, held)}
+        entry |= {"perplexity before": perplexity, "perplexity after": then}
     places = asked.left * before.times
     entry["examples"] = [
         {"prompt": asked.said[place], "before": before.texts[k], "after": after.texts[k],
@@ -233,10 +231,12 @@ def _measure(policy: Speaker, taste: Taste, asked: Prompts, judge: Reward | None
     places = asked.left * times
     path = policy.rollout(len(places), asked.given(places), rng=torch.Generator().manual_seed(mix(seed, 2)))
     reward = graded(taste, path)
-    answers = texts(policy.checkpoint, path)
+    answers = texts(policy.held.checkpoint, path)
     second = None
     if judge is not None:
-        second = Taste(policy.checkpoint, judge, taste.said).rewards(answers, [asked.said[k] for k in places]).tolist()
+        second = (
+            Taste(policy.held.checkpoint, judge, taste.said).rewards(answers, [asked.said[k] for k in places]).tolist()
+        )
     apart = policy.score(path).logp - policy.score_start(path).logp
     done = ended(path, policy.ends).float()
     length = path.mask.sum(1).float()

@@ -20,7 +20,6 @@ from torch import Tensor
 from likely.align.reward import RewardModel
 from likely.core import Path
 from likely.errors import OptionError, RewardError
-from likely.language import lora
 from likely.language.checkpoint import Checkpoint
 from likely.language.policy import listed
 
@@ -62,17 +61,16 @@ class Taste:
         return self.rewards(answers, [self.said[ids] for ids in listed(path.given)])
 
     def rewards(self, answers: list[str], prompts: list[Any]) -> Tensor:
-        """(B,) of texts. A reward that looks at the checkpoint itself sees it as it was before it was adapted."""
+        """(B,) of texts."""
         total = np.zeros(len(answers))
-        with lora.off(self.checkpoint.network):
-            for part, weight in self.parts:
-                values = np.asarray(part(answers, **({"prompts": prompts} if wants(part) else {})), dtype=float)
-                if values.shape != (len(answers),):
-                    raise RewardError(
-                        f"{getattr(part, '__name__', 'The reward')} gave values of shape {values.shape} for "
-                        f"{len(answers)} answers: one number an answer is wanted."
-                    )
-                total += weight * values
+        for part, weight in self.parts:
+            values = np.asarray(part(answers, **({"prompts": prompts} if wants(part) else {})), dtype=float)
+            if values.shape != (len(answers),):
+                raise RewardError(
+                    f"{getattr(part, '__name__', 'The reward')} gave values of shape {values.shape} for "
+                    f"{len(answers)} answers: one number an answer is wanted."
+                )
+            total += weight * values
         return torch.from_numpy(total).float()
 
 
