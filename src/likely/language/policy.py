@@ -256,6 +256,12 @@ class Speaker(Family[Tokens]):
         network = self.held.checkpoint.network
         ids, counts = together(x, mask, given)
         B, T = ids.shape
+        rope = network.arch.rope
+        if rope is not None and rope.scaling == "dynamic" and int(counts.max()) > rope.trained:
+            raise Unsupported(
+                f"A text of {int(counts.max())} tokens: over {rope.trained} the positions of this checkpoint depend on "
+                "the length of the whole, and no step can be scored by itself. Give shorter prompts or answers."
+            )
         out = torch.zeros(B, T, network.arch.width, dtype=self.head.dtype, device=ids.device)
         real = torch.arange(T, device=ids.device) < counts[:, None]
         for rows, used in groups(real):

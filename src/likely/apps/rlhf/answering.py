@@ -148,7 +148,7 @@ def align(  # noqa: PLR0913  (one argument a choice; all but three have defaults
     identity = fingerprint(base)
     policy = Speaker(base, speaking, seed=seed)
     tell(Progress("answering before", 0.0))
-    before = _measure(policy, taste, asked, judge, seed)
+    before = _measure(policy, taste, asked, judge, seed, False)
     perplexity = _perplexity(base, held)
     trial = Trial(policy, taste, asked.source, missing=missing)
     pairs = {}
@@ -168,7 +168,7 @@ def align(  # noqa: PLR0913  (one argument a choice; all but three have defaults
         checkpoint=Path(checkpoint) if checkpoint else None, identity=who,
     )  # fmt: skip
     tell(Progress("answering after", 0.0))
-    after = _measure(policy, taste, asked, judge, seed + 1)
+    after = _measure(policy, taste, asked, judge, seed + 1, True)
     then = _perplexity(policy.drawing(), held)
     policy.settle()
     entry = {
@@ -225,7 +225,9 @@ class _Measured:
 
 
 @torch.no_grad()
-def _measure(policy: Speaker, taste: Taste, asked: Prompts, judge: Reward | None, seed: int) -> _Measured:
+def _measure(
+    policy: Speaker, taste: Taste, asked: Prompts, judge: Reward | None, seed: int, moved: bool
+) -> _Measured:  # fmt: skip
     """Answers to the prompts that were left out, and what is said of them."""
     times = max(1, -(-MEASURED // len(asked.left)))
     places = asked.left * times
@@ -237,7 +239,7 @@ def _measure(policy: Speaker, taste: Taste, asked: Prompts, judge: Reward | None
         second = (
             Taste(policy.held.checkpoint, judge, taste.said).rewards(answers, [asked.said[k] for k in places]).tolist()
         )
-    apart = policy.score(path).logp - policy.score_start(path).logp
+    apart = policy.score(path).logp - policy.score_start(path).logp if moved else torch.zeros(len(answers), 1)
     done = ended(path, policy.ends).float()
     length = path.mask.sum(1).float()
     return _Measured(
