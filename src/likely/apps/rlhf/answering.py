@@ -42,14 +42,15 @@ from likely.train.checkpoint import write_atomic
 from likely.train.order import mix
 
 Signal = Reward | Sequence[tuple[Reward, float]] | Judgements
-RATE = 3e-4
+RATE = 1e-3
 MEASURED = 128  # answers before and after, at least one a prompt
 KEPT = 12  # pairs of answers that the record shows
 READ = 512  # tokens of a held-out text that its perplexity is measured on
-# What suits answers of a checkpoint, where a draw is dear beside a step.
+# What suits answers of a checkpoint: a draw is dear beside a step, and a critic that has seen a few hundred answers
+# knows little, so that credit is not discounted by what it says (docs/log.md).
 DEFAULTS: dict[str, dict[str, Any]] = {
-    "ppo": {"samples": 32, "epochs": 2, "minibatches": 2},
-    "grpo": {"samples": 32, "epochs": 2, "minibatches": 2, "group": 4},
+    "ppo": {"samples": 32, "epochs": 2, "minibatches": 4, "lam": 1.0},
+    "grpo": {"samples": 32, "epochs": 2, "minibatches": 4, "group": 4},
     "reinvent": {"samples": 32},
     "dpo": {"batch": 8},
 }
