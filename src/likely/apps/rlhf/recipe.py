@@ -128,7 +128,7 @@ def claim(folder: Path, asked: dict[str, Any]) -> bool:
 
     Raises OptionError where it is that of another, or holds other things."""
     note = folder / "recipe.json"
-    if note.is_file():
+    if note.is_file() and len(list(folder.iterdir())) > 1:  # else nothing was made yet
         try:
             before = json.loads(note.read_text(encoding="utf-8"))
         except ValueError:
@@ -140,7 +140,7 @@ def claim(folder: Path, asked: dict[str, Any]) -> bool:
                 "to go on with it."
             )
         return (folder / "rlhf.json").is_file()
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if folder.exists() and (not folder.is_dir() or any(path != note for path in folder.iterdir())):
         raise OptionError(f"{str(folder)!r} exists and is not empty: give a new folder.")
     folder.mkdir(parents=True, exist_ok=True)
     write_atomic(note, (json.dumps(asked, indent=1) + "\n").encode())
