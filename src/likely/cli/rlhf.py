@@ -15,7 +15,8 @@ import typer
 from likely.apps.rlhf import asking
 from likely.apps.rlhf.answering import RATE
 from likely.apps.rlhf.recipe import rlhf as three_stages
-from likely.cli.align import shown, signal_of
+from likely.cli.align import shown
+from likely.cli.liking import signal_of
 from likely.cli.options import Quiet, Seed, say
 from likely.errors import OptionError
 from likely.language import conversation
