@@ -47,9 +47,10 @@ MEASURED = 128  # answers before and after, at least one a prompt
 KEPT = 12  # pairs of answers that the record shows
 READ = 512  # tokens of a held-out text that its perplexity is measured on
 # What suits answers of a checkpoint: a draw is dear beside a step, and a critic that has seen a few hundred answers
-# knows little, so that credit is not discounted by what it says (docs/log.md).
+# knows little: what a prompt is worth is told by other answers to it, and credit is not discounted by what the critic
+# says (docs/log.md).
 DEFAULTS: dict[str, dict[str, Any]] = {
-    "ppo": {"samples": 32, "epochs": 2, "minibatches": 4, "lam": 1.0},
+    "ppo": {"samples": 32, "epochs": 2, "minibatches": 4, "lam": 1.0, "group": 4},
     "grpo": {"samples": 32, "epochs": 2, "minibatches": 4, "group": 4},
     "reinvent": {"samples": 32},
     "dpo": {"batch": 8},
