@@ -3,7 +3,7 @@
     python benchmarks/rlhf_bench.py                       both rewards, seeds 0 to 4 (two hours of one core)
     python benchmarks/rlhf_bench.py --only brief --seeds 0 1
 
-    taste   a reward model on pairs of the model's own answers, on its states. Who judged them, with the noise that people
+    taste   a reward model on pairs of the model's own answers, on its states. Who judged them, with the noise people
             have, is a reward model of people's judgements in three sets (PandaLM, MT-bench, LLMBar natural); it is the
             judge after, too, and the policy never sees it (the protocol of Gao et al. 2023, arXiv:2210.10760)
     brief   a Python function: about a dozen words, and polite ones among them; it is its own judge, on prompts that
