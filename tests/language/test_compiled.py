@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from likely.language.compiled import build
 from likely.language.compiled.build import library
 from likely.language.compiled.many import quick
 from likely.language.compiled.step import Pass, why_not
@@ -22,6 +21,7 @@ from likely.language.decode import Engine, Sampling
 from likely.language.decode.runner import Runner
 from likely.language.decode.swift import Swift
 from likely.language.quantize import cast
+from likely.nn import native
 from likely.nn.decoder import Architecture, Block, Decoder
 from likely.nn.rope import Rope
 from tests.language.decode_toys import checkpoint, network
@@ -293,7 +293,7 @@ def test_what_others_could_have_written_is_not_loaded(cache_home: Path) -> None:
     assert kept.read_bytes()[:4] == b"\x7fELF"
     for folder in (cache_home / "likely", cache_home):
         folder.chmod(0o777)
-        assert cache_home not in build._folder().parents
-        assert not build._folder().stat().st_mode & (stat.S_IWOTH | stat.S_IWGRP)
+        assert cache_home not in native._folder().parents
+        assert not native._folder().stat().st_mode & (stat.S_IWOTH | stat.S_IWGRP)
         folder.chmod(0o700)
-    assert build._folder() == cache_home / "likely"
+    assert native._folder() == cache_home / "likely"

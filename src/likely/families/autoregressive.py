@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from likely.core import Batch, Completion, Family, Grammar, Known, Path, Scores, Space, Tokens
 from likely.errors import ConditionError, DataError, Unsupported
-from likely.nn.cells import admit, check_temperature, pick, require_left
+from likely.nn.cells import admit, check_temperature, choose, pick, require_left
 from likely.nn.condition import required
 from likely.nn.portion import take
 
@@ -303,9 +303,11 @@ class Autoregressive(Family[Tokens]):
     ) -> Tensor:
         """A token a row (B,) by hidden states (B, W), of those allowed. Raises ConditionError where none is left in a
         row that is free."""
-        law, mass = admit(self.outcomes(hidden).to(rng.device), temperature=temperature, grammar=allowed)
-        if allowed is not None:
-            require_left(mass[free.to(rng.device)], s)
+        logits = self.outcomes(hidden).to(rng.device)
+        if allowed is None:
+            return choose(logits, rng, temperature).to(hidden.device)
+        law, mass = admit(logits, temperature=temperature, grammar=allowed)
+        require_left(mass[free.to(rng.device)], s)
         return pick(law, rng).to(hidden.device)
 
     # ---------------------------------------------------------------------------------------------- policy

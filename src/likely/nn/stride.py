@@ -1,121 +1,160 @@
-"""One more token for many rows of a decoder on a CPU: what `Decoder.forward` does for T = 1, without what learning needs.
+"""A few more tokens for many rows of a small decoder on a CPU, compiled: drawing many short texts at once.
 
-A small network spends half of a step outside of arithmetic. Here weights are turned once for all steps, so that a
-product reads them in the order of its loops; queries of all heads meet the keys in one batched product, which for one
-query a row takes half the time of attention that is made for many; and nothing is recorded. The numbers are those of
-the decoder but for the order of sums: float noise.
+`Decoder.forward` for one token is some sixty operators a layer, and for 32 rows of a network of a few million weights
+two thirds of the time are spent between their products. Here it is one call of C (stride.c) that gives the same numbers
+but for the order of sums: float noise. Weights are laid out for it when drawing begins, since they may have moved.
 
-    h = h + out(softmax(q K' / sqrt(D)) V),    q, k, v = qkv(norm1(h)),    K, V = the cache with k, v
-    h = h + down(act(up(norm2(h))))
+What it covers: float32 on a CPU, all of one length, layers that are the decoder's own, sizes of whole 16s, and at most
+`BYTES` of weights: larger networks are held up by their products, which torch spreads over cores. For all else, and
+where there is no compiler, callers go on with the decoder.
 
-Letters: B rows, S steps in sight, W width, G key heads, R query heads for each of these, D numbers a head.
+Letters: B rows, T new tokens, S steps of the cache, W width, N outputs, K inputs of a matrix.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from typing import NamedTuple, cast
+import ctypes
+from ctypes import POINTER, Structure, c_float, c_int32, c_int64, c_size_t, c_void_p
+from functools import cache as once
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from likely.nn.decoder import Block, Cache, Decoder
-from likely.nn.rope import angles, rotate
+from likely.nn import native
+from likely.nn.decoder import ACTIVATIONS, Block, Cache, Decoder
+from likely.nn.rope import angles
 
-TURNED = 64 * 2**20  # bytes of weights that a turned copy is worth making of: beyond, a step waits for memory anyway
-
-Product = Callable[[Tensor], Tensor]
-
-
-class Layer(NamedTuple):
-    """A block, its weights turned."""
-
-    norm1: nn.Module
-    qkv: Product
-    out: Product
-    norm2: nn.Module
-    up: Product
-    down: Product
-    block: Block
+BYTES = 32 * 2**20
+TILE, PANEL = 16, 32
+LINES = 256  # tokens of all rows at once: what they need stays near the processor
+LONG = 64  # new tokens of a row, above which attention that is made for many is the faster one
 
 
-def fits(network: Decoder) -> bool:
-    """Whether a network can be run like this: float weights on a CPU, its layers none but its own."""
-    weight = network.embed.weight
-    kinds = {type(layer) for block in network.blocks for layer in _linear(block)}
-    return (
-        weight.device.type == "cpu" and weight.dtype in (torch.float32, torch.float64) and kinds == {nn.Linear}
-        and all(type(block) is Block for block in network.blocks)
-        and (network.arch.rope is None or network.arch.rope.scaling != "dynamic")
+class _Matrix(Structure):
+    _fields_ = (("w", c_void_p), ("bias", c_void_p), ("n", c_int32), ("k", c_int32))
+
+
+class _Layer(Structure):
+    _fields_ = (
+        ("qkv", _Matrix), ("out", _Matrix), ("up", _Matrix), ("down", _Matrix),
+        *((name, c_void_p) for name in ("norm1", "shift1", "norm2", "shift2", "q_norm", "k_norm")),
     )  # fmt: skip
 
 
+class _Model(Structure):
+    _fields_ = (
+        *((name, c_int32) for name in ("layers", "width", "heads", "groups", "head", "hidden")),
+        *((name, c_int32) for name in ("interleaved", "act", "gated", "window")),
+        ("eps", c_float), ("layer", POINTER(_Layer)),
+        *((name, c_void_p) for name in ("norm", "shift", "embed", "position", "cos", "sin")),
+    )  # fmt: skip
+
+
+class _Job(Structure):
+    _fields_ = (
+        ("id", c_void_p), ("keys", c_void_p), ("values", c_void_p),
+        *((name, c_int64) for name in ("to_layer", "to_row", "to_group")),
+        ("y", c_void_p), ("work", c_void_p), ("rows", c_int32), ("tokens", c_int32), ("at", c_int32),
+    )  # fmt: skip
+
+
+def library(target: tuple[str, ...] | None = None) -> tuple[ctypes.CDLL | None, str]:
+    """The library and its compiler, or None and why not. `target`: see `native.library`."""
+    found, why = native.library("likely.nn", ("stride.c",), target)
+    return (None if found is None else _typed(found)), why
+
+
+@once
+def _typed(found: ctypes.CDLL) -> ctypes.CDLL:
+    found.room.restype, found.room.argtypes = c_size_t, (c_void_p, c_int32, c_int32)
+    found.stride.restype, found.stride.argtypes = None, (c_void_p, c_void_p)
+    found.pack.restype, found.pack.argtypes = None, (c_void_p, c_int32, c_int32, c_void_p)
+    return found
+
+
+def why_not(network: Decoder) -> str:
+    """What keeps a network from being run like this; "" = nothing."""
+    arch, weight = network.arch, network.embed.weight
+    linear = [layer for block in network.blocks for layer in _linear(block)]
+    reasons = {
+        f"it is in {weight.dtype} on {weight.device.type}": (weight.dtype, weight.device.type) != (torch.float32, "cpu"),
+        "its layers were exchanged": any(type(layer) is not nn.Linear for layer in linear)
+        or any(type(block) is not Block for block in network.blocks),
+        "its sizes are no multiples of 16": any(size % TILE for size in (arch.width, arch.hidden, arch.head)),
+        "its positions depend on the length": arch.rope is not None and arch.rope.scaling == "dynamic",
+        f"its weights are more than {BYTES >> 20} MB": 12 * arch.layers * arch.width * arch.width > BYTES
+        or sum(layer.weight.nbytes for layer in linear if type(layer) is nn.Linear) > BYTES,
+    }
+    return next((reason for reason, true in reasons.items() if true), "")
+
+
 class Stride:
-    """Steps of `network` over `cache`, whose rows are of one length and without padding."""
+    """Steps of `network` over `cache`, whose rows have no padding. The weights are those of now."""
 
-    def __init__(self, network: Decoder, cache: Cache) -> None:
-        self.network, self.cache, self.arch = network, cache, network.arch
-        size = sum(layer.weight.nbytes for block in network.blocks for layer in _linear(block))
-        self.layers = [_layer(cast(Block, block), size <= TURNED) for block in network.blocks]
-        rope = self.arch.rope
-        places = torch.arange(cache.keys.shape[3])[None]
-        self.turn = None if rope is None else angles(rope, self.arch.head, places, network.embed.weight.dtype)
+    def __init__(self, found: ctypes.CDLL, network: Decoder, cache: Cache) -> None:
+        self.found, self.cache, arch = found, cache, network.arch
+        self.width, self.room = arch.width, cache.keys.shape[3]
+        self.kept: list[Tensor] = []  # what the structures point to
+        self.layers = (_Layer * arch.layers)(*(self._layer(block) for block in network.blocks))
+        turn = None
+        if arch.rope is not None:
+            turn = angles(arch.rope, arch.head, torch.arange(self.room)[None], torch.float32)
+        self.model = _Model(
+            arch.layers, arch.width, arch.heads, arch.groups, arch.head, arch.hidden,
+            int(arch.rope is not None and arch.rope.interleaved), list(ACTIVATIONS).index(arch.activation),
+            int(arch.gated), arch.window, arch.eps, self.layers, *self._norm(network.norm),
+            self._keep(network.embed.weight), None if network.position is None else self._keep(network.position.weight),
+            *((None, None) if turn is None else (self._keep(part[0, 0]) for part in turn)),
+        )  # fmt: skip
 
-    @torch.inference_mode()
     def step(self, tokens: Tensor) -> Tensor:
-        """Take in one token a row (B,); hidden states (B, W), normed, behind it."""
-        cache, at = self.cache, self.cache.used
-        h = self.network.embed(tokens)
-        if self.network.position is not None:
-            h = h + self.network.position.weight[at]
-        for k, layer in enumerate(self.layers):
-            h = h + layer.out(self._attend(k, layer, layer.qkv(layer.norm1(h)), at))
-            h = h + layer.down(self._feed(layer, layer.up(layer.norm2(h))))
-        cache.seen[:, at] = True
-        cache.used = at + 1
-        return cast(Tensor, self.network.norm(h))
+        """Take in tokens (B, T); hidden states (B, W), normed, behind the last of each row."""
+        cache, keys, (B, T) = self.cache, self.cache.keys, tokens.shape
+        # The library does not look.
+        fits = keys.stride() == cache.values.stride() and keys.stride()[3:] == (keys.shape[4], 1)
+        if T < 1 or cache.room < T or keys.shape[1] != B or tokens.dtype != torch.int64 or not fits:
+            raise ValueError("the cache does not fit the tokens")
+        tokens, y, model = tokens.contiguous(), torch.empty(B, self.width), ctypes.byref(self.model)
+        rows = max(1, LINES // T)
+        work = torch.empty(self.found.room(model, min(rows, B) * T, self.room))
+        for row in range(0, B, rows):
+            part = keys[:, row:], cache.values[:, row:]
+            job = _Job(
+                tokens[row:].data_ptr(), part[0].data_ptr(), part[1].data_ptr(), *keys.stride()[:3],
+                y[row:].data_ptr(), work.data_ptr(), min(rows, B - row), T, cache.used,
+            )  # fmt: skip
+            self.found.stride(model, ctypes.byref(job))
+        cache.seen[:, cache.used : cache.used + T] = True
+        cache.used += T
+        return y
 
-    def _attend(self, k: int, layer: Layer, both: Tensor, at: int) -> Tensor:
-        """What each row takes from the steps in sight (B, G R D), from queries, keys and values side by side."""
-        arch, B = self.arch, len(both)
-        q, key, value = (part.view(B, -1, arch.head) for part in both.split(arch.sizes, 1))
-        if arch.qk_norm:
-            q, key = layer.block.q_norm(q), layer.block.k_norm(key)
-        if self.turn is not None and arch.rope is not None:
-            cos, sin = (part[0, 0, at] for part in self.turn)
-            q, key = (rotate(part, cos, sin, arch.rope.interleaved) for part in (q, key))
-        keys, values = self.cache.keys[k], self.cache.values[k]
-        keys[:, :, at], values[:, :, at] = key, value
-        first = max(0, at + 1 - arch.window) if arch.window else 0
-        K = keys.flatten(0, 1)[:, first : at + 1]
-        V = values.flatten(0, 1)[:, first : at + 1]
-        q = q.reshape(B * arch.groups, -1, arch.head)
-        weight = torch.baddbmm(q.new_empty(1), q, K.transpose(1, 2), beta=0, alpha=1 / math.sqrt(arch.head))
-        return torch.bmm(weight.softmax(-1), V).view(B, -1)
+    def _layer(self, block: nn.Module) -> _Layer:
+        def scale(name: str) -> int | None:
+            found = getattr(block, name, None)
+            return None if found is None else self._keep(found.weight)
 
-    def _feed(self, layer: Layer, x: Tensor) -> Tensor:
-        """The activation, gated or not."""
-        if not self.arch.gated:
-            return layer.block.act(x)
-        gate, x = x.chunk(2, 1)
-        return layer.block.act(gate).mul_(x)
+        norms = [*self._norm(block.get_submodule("norm1")), *self._norm(block.get_submodule("norm2"))]
+        return _Layer(*(self._matrix(layer) for layer in _linear(block)), *norms, scale("q_norm"), scale("k_norm"))
 
+    def _norm(self, norm: nn.Module) -> tuple[int, int | None]:
+        """Scale and shift: layer norm has both."""
+        scale = self._keep(norm.get_parameter("weight"))
+        return scale, self._keep(norm.get_parameter("bias")) if isinstance(norm, nn.LayerNorm) else None
 
-def _layer(block: Block, turned: bool) -> Layer:
-    qkv, out, up, down = (_product(layer, turned) for layer in _linear(block))
-    return Layer(block.norm1, qkv, out, block.norm2, up, down, block)
+    def _matrix(self, layer: nn.Linear) -> _Matrix:
+        """In panels [N / 32][K][32]."""
+        N, K = layer.weight.shape
+        more = -N % PANEL
+        weight, panels = layer.weight.detach().contiguous(), torch.empty((N + more) * K)
+        self.found.pack(weight.data_ptr(), N, K, panels.data_ptr())
+        bias = None if layer.bias is None else self._keep(F.pad(layer.bias, (0, more)))
+        return _Matrix(self._keep(panels), bias, N + more, K)
+
+    def _keep(self, tensor: Tensor) -> int:
+        self.kept.append(tensor.detach().contiguous())
+        return int(self.kept[-1].data_ptr())
 
 
 def _linear(block: nn.Module) -> list[nn.Linear]:
     return [getattr(block, name) for name in ("qkv", "out", "up", "down")]
-
-
-def _product(layer: nn.Linear, turned: bool) -> Product:
-    """x (B, K) -> (B, N) by a layer, its weight as it stands or a turned copy."""
-    weight, bias = layer.weight.detach().t(), layer.bias
-    weight = weight.contiguous() if turned else weight
-    if bias is None:
-        return lambda x: torch.mm(x, weight)
-    bias = bias.detach()
-    return lambda x: torch.addmm(bias, x, weight)
