@@ -31,7 +31,13 @@ import transformers
 import trl
 from datasets import Dataset
 from torch import nn
-from transformers import GPT2Config, GPT2ForSequenceClassification, GPT2LMHeadModel, PreTrainedTokenizerFast, TrainerCallback
+from transformers import (
+    GPT2Config,
+    GPT2ForSequenceClassification,
+    GPT2LMHeadModel,
+    PreTrainedTokenizerFast,
+    TrainerCallback,
+)
 from trl.experimental.ppo import PPOConfig, PPOTrainer, ppo_trainer
 
 LAYERS, WIDTH, HEADS, VOCAB, PROMPT, NEW, SAMPLES, EPOCHS = 4, 128, 4, 256, 16, 32, 32, 4

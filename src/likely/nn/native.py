@@ -32,7 +32,7 @@ SECONDS = 120
 def library(
     package: str, sources: tuple[str, ...], target: tuple[str, ...] | None = None
 ) -> tuple[ctypes.CDLL | None, str]:
-    """The library of C files of a package, the first of which is compiled, and the compiler's name; or None and why not.
+    """The library of C files of a package, the first of which is compiled, and its compiler; or None and why not.
     `target`: flags in the place of this processor's own, to test other paths."""
     if os.name != "posix":
         return None, f"nothing is compiled on {platform.system()}"

@@ -78,7 +78,8 @@ def why_not(network: Decoder) -> str:
     arch, weight = network.arch, network.embed.weight
     linear = [layer for block in network.blocks for layer in _linear(block)]
     reasons = {
-        f"it is in {weight.dtype} on {weight.device.type}": (weight.dtype, weight.device.type) != (torch.float32, "cpu"),
+        f"it is in {weight.dtype} on {weight.device.type}": (weight.dtype, weight.device.type)
+        != (torch.float32, "cpu"),
         "its layers were exchanged": any(type(layer) is not nn.Linear for layer in linear)
         or any(type(block) is not Block for block in network.blocks),
         "its sizes are no multiples of 16": any(size % TILE for size in (arch.width, arch.hidden, arch.head)),
