@@ -100,7 +100,8 @@ def trained(folder: Path, value: str) -> tuple[PPOTrainer, Watch]:
     torch.manual_seed(0)
     config = PPOConfig(
         output_dir=str(folder / "out"), per_device_train_batch_size=SAMPLES, gradient_accumulation_steps=1,
-        num_mini_batches=1, num_ppo_epochs=EPOCHS, response_length=NEW, temperature=1.0, learning_rate=1e-4, lr_scheduler_type="constant",
+        num_mini_batches=1, num_ppo_epochs=EPOCHS, response_length=NEW, temperature=1.0, learning_rate=1e-4,
+        lr_scheduler_type="constant",
         local_rollout_forward_batch_size=SAMPLES, num_sample_generations=0, total_episodes=SAMPLES, bf16=False,
         gradient_checkpointing=False, use_cpu=True, report_to="none", save_strategy="no", disable_tqdm=True,
         logging_strategy="no",

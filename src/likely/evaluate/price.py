@@ -4,10 +4,10 @@ print(better.price)                    a line a figure
 better.price.to_html("align.html")     one page that stands alone: reward against sqrt(KL), the figures, examples
 better.price["valid"].after
 
-Reward is easily won: a policy that writes one sentence for ever may be paid best of all. What tells is the price: how far
-it went (KL, in nats an item), and what became of everything that nobody asked for. Gao et al. 2023 (arXiv:2210.10760)
-draw reward against sqrt(KL), along which a proxy's gain first rises and then turns; beside the run stands the frontier,
-the most that any policy can earn at a distance,
+Reward is easily won: a policy that writes one sentence for ever may be paid best of all. What tells is the price: how
+far it went (KL, in nats an item), and what became of everything that nobody asked for. Gao et al. 2023
+(arXiv:2210.10760) draw reward against sqrt(KL), along which a proxy's gain first rises and then turns; beside the run
+stands the frontier, the most that any policy can earn at a distance,
 
     pi*(x) = pi_0(x) exp(R(x) / beta) / Z,        (KL(pi* || pi_0), E_pi*[R])  for all beta,
 
@@ -28,6 +28,7 @@ import numpy as np
 from likely.errors import ArtifactError, OptionError
 from likely.evaluate import price_page
 from likely.evaluate.card import Verdict
+from likely.evaluate.price_page import number
 from likely.evaluate.report import write
 
 FRONTIER = 24  # points of the frontier
@@ -37,8 +38,8 @@ LARGE = 1e12  # figures beyond are damage
 
 @dataclass(frozen=True)
 class Figure:
-    """One thing before and after. `better`: 1 where larger is better, -1 where smaller is, 0 where neither. `noise`: the
-    standard error of the change, 0 = not known. The verdicts are the report card's."""
+    """One thing before and after. `better`: 1 where larger is better, -1 where smaller is, 0 where neither. `noise`:
+    the standard error of the change, 0 = not known. The verdicts are the report card's."""
 
     name: str
     title: str
@@ -75,8 +76,8 @@ class Example(NamedTuple):
 
 @dataclass(frozen=True)
 class Price:
-    """The last alignment of a generator. `entry` is what its card says; `before` and `after` are examples, which no file
-    holds. `model` in a word."""
+    """The last alignment of a generator. `entry` is what its card says; `before` and `after` are examples, which no
+    file holds. `model` in a word."""
 
     entry: Mapping[str, Any]
     figures: tuple[Figure, ...]
@@ -101,7 +102,8 @@ class Price:
                 group = one.group
                 lines.append(group)
             sign = {1: " better", -1: " WORSE", 0: ""}[one.turn]
-            lines.append(f"  {_cut(one.title, 33):34}{_n(one.before):>10}{_n(one.after):>10}{_n(one.change):>10}{sign}")
+            shown = (number(one.before), number(one.after), number(one.change, signed=True))
+            lines.append(f"  {_cut(one.title, 33):34}" + "".join(f"{value:>10}" for value in shown) + sign)
         return "\n".join([*lines, *(f"Note: {note}" for note in entry.get("notes", ()))])
 
     def to_dict(self) -> dict[str, Any]:
@@ -139,7 +141,8 @@ class Price:
                     _number(value)
             for pair in entry.get("frontier", ()):
                 x, y = pair
-                _number(x), _number(y)
+                _number(x)
+                _number(y)
             texts = [entry["method"], entry["reward"], *entry.get("notes", ())]
             if not all(isinstance(text, str) for text in texts):
                 raise TypeError("a text is no text")
@@ -154,7 +157,7 @@ def stored(figures: Sequence[Figure]) -> list[dict[str, Any]]:
 
 
 def frontier(rewards: np.ndarray) -> list[tuple[float, float]]:
-    """(sqrt(KL), reward) of the best policies, by rewards (n,) of items of the start; empty where they are all alike."""
+    """(sqrt(KL), reward) of the best policies, by rewards (n,) of items of the start; empty where all are alike."""
     rewards = np.asarray(rewards, np.float64)
     spread = rewards.std()
     if len(rewards) < 2 or spread <= 1e-9:
@@ -195,10 +198,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float):
         return round(value, 6) if math.isfinite(value) else None
     return value
-
-
-def _n(x: float | None) -> str:
-    return "-" if x is None else price_page.number(x)
 
 
 def _cut(text: str, most: int) -> str:

@@ -28,15 +28,16 @@ RUN = {
     "right": ("Pairs ranked right", "share"), "alike": ("Alike", "share without a signal"),
 }  # fmt: skip
 GLOSSARY = {
-    "Reward": "What was asked for, as a number an item. It says nothing of what was not asked for: that is what the figures "
-    "before and after are for.",
-    "KL": "How far the model went from its start, in nats an item: how much likelier, on average, the items it now makes "
-    "are under itself than under the start. 0 is where it stood. The square root is drawn, along which a reward that is "
-    "sought grows about evenly.",
+    "Reward": "What was asked for, as a number an item. It says nothing of what was not asked for: that is what the "
+    "figures before and after are for.",
+    "KL": "How far the model went from its start, in nats an item: how much likelier, on average, the items it now "
+    "makes are under itself than under the start. 0 is where it stood. The square root is drawn, along which a reward "
+    "that is sought grows about evenly.",
     "Frontier": "The most that any model can earn at that distance from the start, estimated from items of the start. "
     "A run cannot lie above it, but for noise; it ends where too few items are left to say.",
     "Wins": "Of two items, one made before and one after, how often the later one earns more; ties count half.",
-    "Held-out surprise": "How surprising real items are that the model never saw, in nats: what it forgot of what it knew.",
+    "Held-out surprise": "How surprising real items are that the model never saw, in nats; of texts as a perplexity, "
+    "the number of equally likely tokens it amounts to. It rises where the model forgets what it knew.",
 }
 
 
@@ -48,16 +49,23 @@ def heading(entry: Mapping[str, Any]) -> str:
 
 def answer(entry: Mapping[str, Any]) -> str:
     """What happened, in two sentences."""
-    spread = entry.get("spread before", 0.0)
-    gain = entry["after"] - entry["before"]
-    size = f", {gain / spread:+.1f} of its standard deviations," if spread > 1e-9 else ""
+    spread, gain = entry.get("spread before", 0.0), entry["after"] - entry["before"]
+    size = f" ({number(gain / spread, 1)} standard deviations)" if spread > 1e-9 else ""
     steps = f"{entry['steps']:,} steps of " if entry["steps"] else ""
-    ended = {"kl": " The run was ended early: it had gone too far.", "interrupted": " The run was interrupted.",
-             "terminated": " The run was interrupted."}.get(str(entry.get("stopped")), "")  # fmt: skip
+    ended = {
+        "kl": " The run was ended early: it had gone too far.", "interrupted": " The run was interrupted.",
+        "terminated": " The run was interrupted.",
+    }.get(str(entry.get("stopped")), "")  # fmt: skip
     return (
-        f"{steps}{entry['method']} moved the mean reward by {number(gain)}{size} and an item made after wins over one "
-        f"made before in {entry['won']:.0%} of pairs.{ended}"
+        f"{steps}{method(entry)} moved the mean reward by {number(gain)}{size}. Of two items, one made before and one "
+        f"after, the later one earns more in {entry['won']:.0%} of pairs.{ended}"
     )
+
+
+def method(entry: Mapping[str, Any]) -> str:
+    """As people write it."""
+    name = str(entry["method"])
+    return {"best_of": "best of n"}.get(name, name.upper())
 
 
 def html(price: Price) -> str:
@@ -77,7 +85,8 @@ def html(price: Price) -> str:
         examples=_examples(price),
         run=_run(entry.get("rows", ())),
         judged=_judged(entry),
-        facts=_words(_facts(price)) + "".join(f'<p class="small">{escape(note)}</p>' for note in entry.get("notes", ())),
+        facts=_words(_facts(price))
+        + "".join(f'<p class="small">{escape(note)}</p>' for note in entry.get("notes", ())),
         glossary=_words(GLOSSARY, "glossary"),
     )
 
@@ -87,7 +96,7 @@ def _tiles(price: Price) -> list[str]:
     entry = price.entry
     gain, spread = entry["after"] - entry["before"], entry.get("spread before", 0.0)
     tone = "good" if entry["won"] >= 0.6 else "look" if entry["won"] > 0.52 else "bad"
-    made = [_tile("What was won", f"wins {entry['won']:.0%}", tone,
+    made = [_tile("What was won", f"Wins {entry['won']:.0%}", tone,
                   f"Mean reward {number(entry['before'])} before, {number(entry['after'])} after; a change of "
                   f"{number(gain)} where items spread by {number(spread)}.")]  # fmt: skip
     if "kl" in entry:
@@ -96,15 +105,15 @@ def _tiles(price: Price) -> list[str]:
         made.append(_tile("How far it went", f"{far:.2f} nats an item", tone,
                           f"A nat away costs beta = {entry['beta']:g} of reward."))  # fmt: skip
     else:
-        made.append(_tile("How far it went", "not known", "none", "This family does not say how likely its items are."))
+        made.append(_tile("How far it went", "Not known", "none", "This family does not say how likely its items are."))
     judged = [one for one in price.figures if one.better and one.change is not None]
     worse = sorted((one for one in judged if one.turn < 0), key=_weight, reverse=True)
     better = sum(one.turn > 0 for one in judged)
-    text = "; ".join(f"{one.title.lower()} {number(one.before)} → {number(one.after)}" for one in worse[:3])
+    text = "; ".join(f"{one.title} {number(one.before)} → {number(one.after)}" for one in worse[:3])
     if not judged:
-        made.append(_tile("What it cost", "not measured", "none", "Nothing beside the reward was measured."))
+        made.append(_tile("What it cost", "Not measured", "none", "Nothing beside the reward was measured."))
     elif not worse:
-        made.append(_tile("What it cost", "nothing measurable", "good",
+        made.append(_tile("What it cost", "Nothing measurable", "good",
                           f"{len(judged)} figures beside the reward: none is worse by more than noise."))  # fmt: skip
     else:
         tone = "bad" if any(one.verdict == "bad" != one.was for one in worse) else "look"
@@ -150,8 +159,7 @@ def _figures(figures: Sequence[Figure]) -> str:
             parts.append(f'<tr class="group"><th colspan="5" scope="colgroup">{escape(group)}</th></tr>')
         tone, word = TURNS[one.turn]
         change = one.change
-        # The sign is that of the change; whether it is welcome is the colour and the word.
-        shown = "-" if change is None else f"{change:+.3g}" if abs(change) >= 5e-4 else "0"
+        shown = number(change, signed=True)  # whether it is welcome is the colour and the word
         note = f"<span>{escape(one.sentence)}</span>" if one.sentence else ""
         parts.append(
             f'<tr class="{tone}"><th scope="row">{escape(one.title)}{note}</th><td class="number">{number(one.before)}'
@@ -175,8 +183,8 @@ def _examples(price: Price) -> str:
         for word, shown in (("Before", price.before), ("After", price.after))
     )
     return (
-        '<section><h2>What it makes</h2><p class="note">The first ones of a draw before and of a draw after, not chosen.'
-        f'</p><div class="two examples">{sides}</div></section>'
+        '<section><h2>Examples</h2><p class="note">The first ones of a draw before and of one after, not chosen.</p>'
+        f'<div class="two examples">{sides}</div></section>'
     )
 
 
@@ -198,12 +206,12 @@ def _run(rows: Sequence[Mapping[str, Any]]) -> str:
     if not names:
         return ""
     plots = "".join(
-        f'<figure class="plot"><figcaption><span>{RUN[name][0]}</span><em>{number(rows[-1].get(name))}</em></figcaption>'
-        f"{price_plot.curve(rows, name)}<p>{RUN[name][1]}</p></figure>"
+        f'<figure class="plot"><figcaption><span>{RUN[name][0]}</span><em>{number(rows[-1].get(name))}</em>'
+        f"</figcaption>{price_plot.curve(rows, name)}<p>{RUN[name][1]}</p></figure>"
         for name in names
     )
     return (
-        '<section><h2>The run</h2><p class="note">Step by step; the line is a running mean, the number the last one.</p>'
+        '<section><h2>The run</h2><p class="note">Step by step; the line is a running mean, the number is the last.</p>'
         f'<div class="plots">{plots}</div></section>'
     )
 
@@ -213,8 +221,10 @@ def _judged(entry: Mapping[str, Any]) -> str:
     said = entry.get("judgements")
     if not isinstance(said, Mapping):
         return ""
-    facts = {"Pairs": said.get("pairs"), "Items": said.get("items"), "Ties": said.get("ties"),
-             "Right on unseen items": said.get("accuracy"), "People agree with each other": said.get("ceiling")}  # fmt: skip
+    facts = {
+        "Pairs": said.get("pairs"), "Items": said.get("items"), "Ties": said.get("ties"),
+        "Right on unseen items": said.get("accuracy"), "People agree with each other": said.get("ceiling"),
+    }  # fmt: skip
     shown = {
         name: f"{value:.0%}" if isinstance(value, float) and value <= 1 else str(value)
         for name, value in facts.items()
@@ -232,15 +242,19 @@ def _facts(price: Price) -> dict[str, str]:
     return {
         **({"Model": price.model} if price.model else {}),
         "Reward": entry["reward"],
-        "Method": entry["method"],
+        "Method": method(entry),
         "Beta, the price of a nat": f"{entry['beta']:g}",
         "Steps": f"{entry['steps']:,}",
         "Seed": str(entry.get("seed", "")),
         "Ended by": {"budget": "its budget", "kl": "KL over the limit"}.get(
             str(entry.get("stopped")), str(entry.get("stopped"))
         ),
-        "Options": ", ".join(f"{name} {value}" for name, value in options.items()) or "none",
+        "Options": ", ".join(f"{name} {_option(value)}" for name, value in options.items()) or "none",
     }
+
+
+def _option(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _words(words: Mapping[str, str], kind: str = "") -> str:
@@ -248,15 +262,14 @@ def _words(words: Mapping[str, str], kind: str = "") -> str:
     return f'<dl class="{kind}">{inside}</dl>'
 
 
-def number(x: Any) -> str:
-    """Three significant digits, as people write them."""
-    if x is None:
+def number(x: Any, digits: int | None = None, signed: bool = False) -> str:
+    """Three significant digits or so many behind the point, as people write them."""
+    if isinstance(x, bool) or not isinstance(x, int | float) or not math.isfinite(x):
         return "-"
-    if not isinstance(x, int | float) or not math.isfinite(x):
-        return "-"
-    if x == 0:
+    size = abs(x)
+    if digits is None:
+        digits = 0 if size >= 1000 else min(4, max(0, 2 - math.floor(math.log10(size)))) if size else 0
+    text = f"{size:,.{digits}f}"
+    if not text.strip("0.,"):
         return "0"
-    if abs(x) >= 1000:
-        return f"{x:,.0f}"
-    digits = max(0, 2 - math.floor(math.log10(abs(x))))
-    return f"{x:.{min(digits, 4)}f}"
+    return ("\N{MINUS SIGN}" if x < 0 else "+" if signed else "") + text

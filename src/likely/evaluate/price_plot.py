@@ -23,7 +23,7 @@ def reward(entry: Mapping[str, Any]) -> str:
     run = [(math.sqrt(max(row["kl"], 0.0)), float(row["reward"])) for row in rows]
     best = [(float(x), float(y)) for x, y in entry.get("frontier", ())]
     start, end = (0.0, entry["before"]), (math.sqrt(max(entry.get("kl", 0.0), 0.0)), entry["after"])
-    line = _smooth(run)
+    line = [start, *_smooth(run)] if run else []
     far = 1.12 * max([end[0], *(x for x, _ in line), *(x for x, _ in run[-len(run) // 2 :]), 0.1])
     near = [(x, y) for x, y in best if x <= far] + [(x, y) for x, y in best if x > far][:1]
     ys = [start[1], end[1], *(y for _, y in near), *(y for x, y in run if x <= far)]
@@ -42,31 +42,42 @@ def reward(entry: Mapping[str, Any]) -> str:
     for y in ticks(low, high):
         place = at((0.0, y))[1]
         parts.append(f'<line class="grid" x1="{LEFT:g}" x2="{WIDE - RIGHT:g}" y1="{place:.1f}" y2="{place:.1f}"/>')
-        parts.append(f'<text x="{LEFT - 8:g}" y="{place + 4:.1f}" text-anchor="end">{y:g}</text>')
+        parts.append(f'<text x="{LEFT - 8:g}" y="{place + 4:.1f}" text-anchor="end">{sign(y)}</text>')
     for x in ticks(0.0, far):
         parts.append(f'<text x="{at((x, low))[0]:.1f}" y="{TALL - FOOT + 18:g}" text-anchor="middle">{x:g}</text>')
     parts.append(f'<line class="base" x1="{LEFT:g}" x2="{WIDE - RIGHT:g}" y1="{TALL - FOOT:g}" y2="{TALL - FOOT:g}"/>')
     parts.append(f'<text class="name" x="{(LEFT + WIDE - RIGHT) / 2:g}" y="{TALL - 6:g}" text-anchor="middle">'
                  "square root of KL to the start (nats an item)</text>")  # fmt: skip
     middle = (TOP + TALL - FOOT) / 2
-    parts.append(f'<text class="name" text-anchor="middle" transform="translate(13 {middle:g}) rotate(-90)">reward</text>')
-    box = f'<clipPath id="plot"><rect x="{LEFT:g}" y="{TOP - 8:g}" width="{WIDE - LEFT:g}" height="{TALL - TOP - FOOT + 9:g}"/></clipPath>'  # noqa: E501
+    parts.append(
+        f'<text class="name" text-anchor="middle" transform="translate(13 {middle:g}) rotate(-90)">reward</text>'
+    )
+    size = f'width="{WIDE - LEFT:g}" height="{TALL - TOP - FOOT + 9:g}"'
+    box = f'<clipPath id="plot"><rect x="{LEFT:g}" y="{TOP - 8:g}" {size}/></clipPath>'
     inside = []
     if len(near) > 1:
         inside.append(f'<path class="best" d="{_path([at(p) for p in near])}"/>')
-    keep = np.unique(np.linspace(0, len(run) - 1, min(len(run), DOTS)).round().astype(int)) if run else []
+    keep: list[int] = (
+        np.unique(np.linspace(0, len(run) - 1, min(len(run), DOTS)).round().astype(int)).tolist() if run else []
+    )
     for k in keep:
         x, y = at(run[k])
-        inside.append(f'<circle class="step" cx="{x:.1f}" cy="{y:.1f}" r="3" opacity="{0.15 + 0.5 * k / len(run):.2f}"/>')
+        inside.append(
+            f'<circle class="step" cx="{x:.1f}" cy="{y:.1f}" r="3" opacity="{0.15 + 0.5 * k / len(run):.2f}"/>'
+        )
     if len(line) > 1:
         inside.append(f'<path class="run" d="{_path([at(p) for p in line])}"/>')
-    for kind, point in (("start", start), ("end", end)):
-        x, y = at(point)
-        inside.append(f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="6"/>')
+    ends = [f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="6"/>'
+            for kind, (x, y) in (("start", at(start)), ("end", at(end)))]  # fmt: skip
     return (
         f'<svg class="reward" viewBox="0 0 {WIDE:g} {TALL:g}" role="img" aria-label="reward against the square root of '
-        f'KL">{box}{"".join(parts)}<g clip-path="url(#plot)">{"".join(inside)}</g></svg>'
+        f'KL">{box}{"".join(parts)}<g clip-path="url(#plot)">{"".join(inside)}</g>{"".join(ends)}</svg>'
     )
+
+
+def sign(x: float) -> str:
+    """A round number with a minus sign, not a hyphen."""
+    return f"{x:g}".replace("-", "\N{MINUS SIGN}")
 
 
 def curve(rows: Sequence[Mapping[str, Any]], name: str) -> str:

@@ -112,6 +112,7 @@ def _short(x: float | None) -> str:
 
 
 def write(path: Path, text: str) -> None:
+    """Write a page or figures. Raises StorageError."""
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
