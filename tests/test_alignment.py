@@ -195,7 +195,14 @@ def test_texts_without_an_end_are_punished(teller: Generator) -> None:
     def endless(texts: Sequence[str]) -> list[float]:
         return [len(text) / 3 for text in texts]
 
-    run = {"method": "grpo", "beta": 0.1, "steps": 25, "rate": 3e-3, "progress": False, "holdout": ["a dog sings.", "an owl."]}
+    run = {
+        "method": "grpo",
+        "beta": 0.1,
+        "steps": 25,
+        "rate": 3e-3,
+        "progress": False,
+        "holdout": ["a dog sings.", "an owl."],
+    }
     free, bound = (teller.align(endless, missing=missing, **run).price for missing in (0.0, 20.0))  # type: ignore[arg-type]
     assert bound["ended"].after > 0.9 > 0.75 > free["ended"].after  # type: ignore[operator]
     assert bound.entry["options"]["missing"] == 20

@@ -49,7 +49,11 @@ class Steps:
                 "lstm, masked, exact, seq2seq, flow."
             )
         if family.given is not None:
-            raise Unsupported("A reward on a generator's own steps cannot look at conditions yet: give word features.")
+            raise Unsupported(
+                "A reward on a generator's own steps does not look at conditions, and this one has some. Learn without "
+                "them, likely.fit(..., given=False), or give a function of items as the reward; judgements of texts: "
+                'fit_reward(judgements, "words").'
+            )
         self.codec = generator.codec
         self.family: Family[Any] = copy.deepcopy(family).eval().requires_grad_(False)
         self.width = 0
@@ -60,7 +64,8 @@ class Steps:
         return 3, self.width
 
     def take(self, candidates: Sequence[Candidate], prompts: Sequence[Any]) -> tuple[Any, None]:
-        """Texts with their prompts, rows of a table. Raises Unsupported for other media, DataError where too long."""
+        """Texts with their prompts, rows, images, windows. Raises Unsupported for other media, DataError where too
+        long."""
         items = items_of(self.codec, candidates, prompts)
         encoded(self.codec, items, len(candidates))  # what was judged must fit as a whole
         return items, None
