@@ -107,12 +107,14 @@ class Completion(NamedTuple):
 
 class Path(NamedTuple):
     """How samples came to be: `x` (B, *), the family's own record `trace`, `mask` (B, S) true = a choice; `given`, the
-    condition they were drawn under."""
+    condition they were drawn under; `drawn` (B, S), log p of each choice as it was really drawn, where that was done in
+    another arithmetic than `score` has (rounded weights)."""
 
     x: Tensor
     trace: Tensor
     mask: Tensor
     given: Batch | None = None
+    drawn: Tensor | None = None
 
 
 class Scores(NamedTuple):
@@ -364,6 +366,13 @@ class Policy(Protocol):
     ) -> Path: ...
     def retrace(self, batch: Batch) -> Path: ...
     def score(self, path: Path) -> Scores: ...
+
+
+@runtime_checkable
+class Anchored(Protocol):
+    """A policy that holds its start within itself, such as frozen weights under an adapter: no copy has to be made."""
+
+    def score_start(self, path: Path) -> Scores: ...
 
 
 Reward = Callable[[Sequence[Any]], Sequence[float]]  # a plain function over raw items; larger is better

@@ -46,6 +46,7 @@ TABLES: dict[str, dict[str, str]] = {
     },
     "command": {
         "align": "likely.cli.align:align",
+        "rlhf": "likely.cli.rlhf:rlhf",
         "monitor": "likely.cli.monitor:monitor",
         "chat": "likely.cli.chat:chat",
         "label": "likely.cli.label:label",

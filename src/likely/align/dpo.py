@@ -72,14 +72,14 @@ class DPO:
         if not len(self.pairs.share):
             raise DataError("There are no pairs to learn from: ties and skipped showings alone say nothing.")
         # The start does not move: its log p are computed once.
-        self.start = [self.summed(trial.start, path) for path in self.pairs[:2]]
+        self.start = [self.summed(path) for path in self.pairs[:2]]
         self.updates = 0
 
     @torch.no_grad()
-    def summed(self, model: Any, path: Path) -> Tensor:
-        """log p (P,) of whole items, portion by portion."""
+    def summed(self, path: Path) -> Tensor:
+        """log p (P,) of whole items under the start, portion by portion."""
         rows = torch.split(torch.arange(len(path.x), device=path.x.device), 2 * self.config.batch)
-        return torch.cat([model.score(rows_of(path, some)).logp.sum(1) for some in rows])
+        return torch.cat([self.trial.score_start(rows_of(path, some)).sum(1) for some in rows])
 
     def step(self, share: float, rng: torch.Generator) -> dict[str, float]:
         """One step at this share of the rate."""

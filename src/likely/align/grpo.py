@@ -91,6 +91,7 @@ class GRPO:
             worth = worth - self.beta * drawn.kl
         credit = objective.relative(worth.view(-1, group), config.advantage).flatten()
         told = trial.numbers(drawn) | {"beta": self.beta, "alike": float((credit == 0).float().mean())}
+        each = credit[:, None] * drawn.weight
         for part in self.optimiser.param_groups:
             part["lr"] = self.rate * share
         clipped, ratios, norms = [], [1.0], [0.0]
@@ -103,7 +104,7 @@ class GRPO:
                     continue
                 some = mask[rows]
                 logp = trial.score(rows_of(drawn.path, rows)).logp
-                loss, ratio = objective.clipped(logp, drawn.old[rows], credit[rows, None], config.low, config.high)
+                loss, ratio = objective.clipped(logp, drawn.old[rows], each[rows], config.low, config.high)
                 if self.updates == 0 and epoch == 0 and number == 0:
                     first(ratio.detach(), some)
                 if config.kl != "reward":

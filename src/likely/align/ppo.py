@@ -111,7 +111,7 @@ class PPO:
         reward = self.earned(drawn)
         credit = objective.gae(reward, value, mask, config.gamma, config.lam)
         target = credit + value
-        credit = objective.whiten(credit, mask)
+        credit = objective.whiten(credit, mask) * drawn.weight
         told = trial.numbers(drawn) | self.learn(drawn, credit, value, target, share, rng)
         error = (target - value)[mask]
         told["beta"], told["unexplained"] = self.beta, float(error.var() / target[mask].var().clamp_min(1e-8))

@@ -4,8 +4,11 @@
     reward   = judge(items)                   (B,), larger is better
     old, was = log p of each choice under the policy and under the start
 
-The start is a frozen copy; no gradient and no dropout reach it. A judge that raises, or that gives NaN or the wrong
-number of values, is told by a clear error: a policy learns nothing true from it.
+The start is a frozen copy, or what the policy itself says of it (`core.Anchored`: an adapter switched off); no gradient
+and no dropout reach it. Where items were drawn in another arithmetic than they are scored in (weights rounded to 8
+bits), each choice counts by min(p_old / p_drawn, CAP): truncated importance weights (Ionides 2008,
+doi:10.1198/106186008X320456). A judge that raises, or that gives NaN or the wrong number of values, is told by a clear
+error: a policy learns nothing true from it.
 
 Letters: B items, S choices, F features.
 """
@@ -21,11 +24,12 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from likely.core import Batch, Family, Known, Path, Policy, Scores, Tokens
+from likely.core import Anchored, Batch, Family, Known, Path, Policy, Scores, Tokens
 from likely.errors import OptionError, RewardError, TrainingError, Unsupported
 from likely.nn.portion import take
 
 Judge = Callable[[Path], Sequence[float] | Tensor]
+CAP = 2.0  # the most that a choice counts for having been drawn too rarely
 SAME = 1e-4  # how far the first ratio of a run may be from 1
 
 
@@ -55,6 +59,13 @@ class Graded(NamedTuple):
     features: Tensor
 
     @property
+    def weight(self) -> Tensor:
+        """(B, S) how much each choice counts, for what drew it; 1 where that was the policy as it is scored."""
+        if self.path.drawn is None:
+            return torch.ones_like(self.old)
+        return torch.where(self.path.mask, torch.exp((self.old - self.path.drawn).clamp(-20, 20)).clamp_max(CAP), 1.0)
+
+    @property
     def kl(self) -> Tensor:
         """(B,) nats: log pi / pi_0 of each item, whose mean estimates KL(pi || pi_0)."""
         return torch.where(self.path.mask, self.old - self.start, 0.0).sum(1)
@@ -68,7 +79,7 @@ class Trial:
     judge: Judge
     source: Source = anything
     missing: float = 0.0
-    start: Family[Any] = field(init=False)
+    start: Family[Any] | None = field(init=False)  # None: the policy holds it
 
     def __post_init__(self) -> None:
         if not isinstance(self.policy, Policy):
@@ -77,7 +88,8 @@ class Trial:
                 "Families that do: transformer, lstm, masked, exact, seq2seq, flow. Any family: method='best_of'."
             )
         self.policy.eval()
-        self.start = copy.deepcopy(self.policy).eval().requires_grad_(False)
+        held = isinstance(self.policy, Anchored)
+        self.start = None if held else copy.deepcopy(self.policy).eval().requires_grad_(False)
 
     # ------------------------------------------------------------------------------------------- drawing
 
@@ -102,12 +114,14 @@ class Trial:
         start = self.score_start(path)
         reward = graded(self.judge, path).to(scores.logp)
         if self.missing and (space := self.tokens) is not None:
-            reward = reward - self.missing * (~(path.x == space.eos).any(1)).to(reward)
+            reward = reward - self.missing * (~ended(path, self.ends(space))).to(reward)
         return Graded(path, reward, scores.logp.detach(), start, scores.features.detach())
 
     @torch.no_grad()
     def score_start(self, path: Path) -> Tensor:
         """log p (B, S) of choices under the start."""
+        if self.start is None:
+            return cast(Anchored, self.policy).score_start(path).logp
         return cast(Policy, self.start).score(path).logp
 
     def score(self, path: Path) -> Scores:
@@ -123,6 +137,10 @@ class Trial:
     def tokens(self) -> Tokens | None:
         """The space, where items are texts."""
         return self.policy.space if isinstance(self.policy.space, Tokens) else None
+
+    def ends(self, space: Tokens) -> Sequence[int]:
+        """The tokens that end a text: checkpoints have several."""
+        return tuple(getattr(self.policy, "ends", (space.eos,)))
 
     # ------------------------------------------------------------------------------------------ learning
 
@@ -140,7 +158,9 @@ class Trial:
             "length": float(count.mean()),
         }  # fmt: skip
         if (space := self.tokens) is not None:
-            told["ended"] = float((drawn.path.x == space.eos).any(1).float().mean())
+            told["ended"] = float(ended(drawn.path, self.ends(space)).float().mean())
+        if drawn.path.drawn is not None:
+            told["mismatch"] = float((drawn.old - drawn.path.drawn)[mask].abs().mean()) if bool(mask.any()) else 0.0
         return told
 
 
@@ -169,10 +189,17 @@ def graded(judge: Judge, path: Path) -> Tensor:
     return reward
 
 
+def ended(path: Path, ends: Sequence[int]) -> Tensor:
+    """(B,) whether an end was among the choices."""
+    steps = path.mask.shape[1]
+    return (torch.isin(path.x[:, :steps], torch.tensor(ends, device=path.x.device)) & path.mask).any(1)
+
+
 def rows_of(path: Path, rows: Tensor) -> Path:
     """Some items of a path."""
     given = take(path.given, rows) if path.given is not None else None
-    return Path(path.x[rows], path.trace[rows], path.mask[rows], given)
+    drawn = path.drawn[rows] if path.drawn is not None else None
+    return Path(path.x[rows], path.trace[rows], path.mask[rows], given, drawn)
 
 
 def repeated(wish: Wish, times: int) -> Wish:

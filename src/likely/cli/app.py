@@ -54,6 +54,7 @@ for verb in (
 
 APPLICATIONS = {
     "align": "Make likelier what a reward or people like better",
+    "rlhf": "A language model learns from examples and judgements, and follows them (three stages)",
     "monitor": "Watch machines and tables (fit, watch, life)",
     "chat": "Talk with a language model, or with your documents",
     "label": "Labels of your own for texts: zero-shot, or from a few examples (zero, fit, apply, test)",

@@ -1,6 +1,7 @@
 """How a language model reads answers: what it thinks of each after its prompt, and how likely it would have said it.
 
-    prompt    as the chat template writes it (plain where there is none), read once for all its answers
+    prompt    as the chat template writes it (plain where there is none), read once for all its answers; those that
+              have one answer are read with it, several at a time
     answer    after it, and the token that ends it: hidden states of each step, log p of each token
 
 Of an answer of T tokens (its end is one of them): the mean of the states of its steps, the state at its last step,
@@ -22,7 +23,8 @@ from torch import Tensor
 
 from likely.errors import DataError
 from likely.language.checkpoint import Checkpoint
-from likely.nn.decoder import Cache
+from likely.language.loss import log_probs
+from likely.nn.decoder import Cache, Decoder
 
 LONGEST = 768  # tokens of an answer that are read, and of a prompt: of a longer one its beginning and its end
 ROWS = 8  # answers at a time
@@ -71,15 +73,28 @@ def read(
     hooks = [network.blocks[layer - 1].register_forward_hook(catcher(layer)) for layer in layers]
     done = 0
     try:
+        lone = sorted(
+            ((prompt, places[0]) for prompt, places in groups.items() if len(places) == 1),
+            key=lambda one: len(one[0]) + len(ids[one[1]]),
+        )
+        for first in range(0, len(lone), ROWS):
+            some = lone[first : first + ROWS]
+            _lone(checkpoint, [list(p) for p, _ in some], [at for _, at in some], [ids[at] for _, at in some],
+                  (layers, states), found)  # fmt: skip
+            done += len(some)
+            if listen is not None:
+                listen(done, n)
         for prompt, places in groups.items():
+            if len(places) == 1:
+                continue
             device, dtype = network.embed.weight.device, network.embed.weight.dtype
             start = Cache(network.arch, 1, len(prompt), dtype, device)
             before = network(torch.tensor([prompt], device=device), cache=start)[:, -1:]
-            order = sorted(places, key=lambda at: len(ids[at]))
-            for first in range(0, len(order), ROWS):
-                some = order[first : first + ROWS]
-                _group(checkpoint, start, before, some, [ids[at] for at in some], (layers, states), found)
-                done += len(some)
+            shared = sorted(places, key=lambda at: len(ids[at]))
+            for first in range(0, len(shared), ROWS):
+                group = shared[first : first + ROWS]
+                _group(checkpoint, start, before, group, [ids[at] for at in group], (layers, states), found)
+                done += len(group)
                 if listen is not None:
                     listen(done, n)
     finally:
@@ -103,15 +118,46 @@ def _group(
     count = torch.tensor([len(row) for row in ids], device=device)
     real = torch.arange(T, device=device) < count[:, None]
     hidden = network(x, cache=cache)
-    share = (real / count[:, None])[..., None]
-    for at, layer in enumerate(layers):
-        state = states[layer].float()
-        found.mean[group, at] = (state * share).sum(1).cpu().numpy()
-        found.last[group, at] = state[torch.arange(B), count - 1].cpu().numpy()
     # The token at step t is told by the state before it.
-    told = network.logits(torch.cat([before.expand(B, -1, -1), hidden[:, :-1]], 1)).float().log_softmax(-1)
-    logp = told.gather(2, x[..., None]).squeeze(2).double()
-    found.logp[group] = torch.where(real, logp, 0.0).sum(1).cpu().numpy()
+    told = torch.cat([before.expand(B, -1, -1), hidden[:, :-1]], 1)
+    _take(network, group, x, real, told, [states[layer] for layer in layers], found)
+
+
+def _lone(
+    checkpoint: Checkpoint, prompts: list[list[int]], group: list[int], ids: list[list[int]],
+    looked: tuple[list[int], dict[int, Tensor]], found: Read,
+) -> None:  # fmt: skip
+    """Some answers, each with its own prompt before it; padded behind."""
+    network, (layers, states) = checkpoint.network, looked
+    rows = [[*prompt, *answer] for prompt, answer in zip(prompts, ids, strict=True)]
+    B, T, longest = len(rows), max(map(len, ids)), max(map(len, rows))
+    device = network.embed.weight.device
+    whole = torch.tensor([row + [0] * (longest - len(row)) for row in rows], device=device)
+    hidden = network(whole)
+    step = torch.arange(T, device=device)
+    count = torch.tensor([len(row) for row in ids], device=device)
+    start = torch.tensor([len(prompt) for prompt in prompts], device=device)
+    real = step < count[:, None]
+    at = (start[:, None] + step).clamp_max(longest - 1)
+    row = torch.arange(B, device=device)[:, None]
+    seen = [states[layer][row, at] for layer in layers]
+    _take(network, group, whole[row, at], real, hidden[row, at - 1], seen, found)
+
+
+def _take(
+    network: Decoder, group: list[int], x: Tensor, real: Tensor, told: Tensor, states: list[Tensor], found: Read
+) -> None:  # fmt: skip
+    """What is kept of tokens x (B, T), of which `real` are, told by states (B, T, W), with states at them by layer."""
+    count = real.sum(1)
+    share = (real / count[:, None])[..., None]
+    for at, state in enumerate(states):
+        state = state.float()
+        found.mean[group, at] = (state * share).sum(1).cpu().numpy()
+        found.last[group, at] = state[torch.arange(len(x)), count - 1].cpu().numpy()
+    head = (network.embed if network.head is None else network.head).weight
+    logp = x.new_zeros(x.shape, dtype=torch.float64)
+    logp[real] = log_probs(told[real], head, x[real]).double()
+    found.logp[group] = logp.sum(1).cpu().numpy()
     found.tokens[group] = count.cpu().numpy()
 
 

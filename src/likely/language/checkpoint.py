@@ -12,7 +12,7 @@ from likely.errors import ArtifactError
 from likely.language import gguf, huggingface, packaged
 from likely.language.model import Checkpoint
 
-__all__ = ["Checkpoint", "fingerprint", "load", "opened"]
+__all__ = ["Checkpoint", "fingerprint", "hastened", "load", "opened"]
 
 
 def load(path: str | Path, *, dtype: torch.dtype = torch.float32) -> Checkpoint:
@@ -42,7 +42,11 @@ def opened(model: Checkpoint | str | Path) -> Checkpoint:
     """A checkpoint, loaded where a path or a name is given, in bfloat16 where the machine multiplies that quickly."""
     if isinstance(model, Checkpoint):
         return model
-    checkpoint = load(model)
+    return hastened(load(model))
+
+
+def hastened(checkpoint: Checkpoint) -> Checkpoint:
+    """The checkpoint itself, its network in bfloat16 where the machine multiplies that quickly."""
     if _quick():
         checkpoint.network.to(torch.bfloat16)
     return checkpoint

@@ -150,6 +150,13 @@ class Adapted(nn.Linear):
             self.weight[pair.start : pair.stop] += (sign * pair.scale * (pair.b @ pair.a)).to(self.weight.dtype)
         self.merged = sign > 0
 
+    def joined(self) -> Tensor:
+        """The matrix with the pairs in it, a copy."""
+        weight = self.weight.detach().clone()
+        for pair in self.each() if not self.merged else ():
+            weight[pair.start : pair.stop] += (pair.scale * (pair.b @ pair.a)).detach().to(weight.dtype)
+        return weight
+
     def plain(self) -> nn.Linear:
         """The layer without pairs, with the matrix as it is."""
         made = nn.Linear(self.in_features, self.out_features, bias=self.bias is not None, device="meta")
@@ -160,15 +167,16 @@ class Adapted(nn.Linear):
 # ------------------------------------------------------------------------------------------------ the network
 
 
-def attach(network: Decoder, lora: Lora, *, seed: int = 0) -> None:
-    """Put pairs at the matrices that `lora` names, their A drawn from `seed`, and freeze all else.
+def attach(network: Decoder, lora: Lora, *, seed: int = 0, first: int = 0) -> None:
+    """Put pairs at the matrices that `lora` names, in blocks from `first` on, their A drawn from `seed`, and freeze all
+    else.
 
     Raises UnknownName for a module that the network has not, Mismatch where it has an adapter already.
     """
     chosen = choose(network.arch, lora.modules)
     rng = torch.Generator().manual_seed(seed)
     clear(network)
-    for layer in range(network.arch.layers):
+    for layer in range(first, network.arch.layers):
         for piece in chosen:
             put(network, layer, piece, lora.rank, lora.alpha, lora).begin(rng)
     freeze(network)

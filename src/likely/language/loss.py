@@ -74,3 +74,44 @@ class _Nats(torch.autograd.Function):
             None if to_weight is None else (to_weight * slope).to(ctx.kind),
             None,
         )
+
+
+def log_probs(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+    """log p (N,) float32 of each target (N,), given hidden states (N, W) and a frozen head (V, W).
+
+    What a state gains by a step is one vector, d log p_n / d h_n = w_y - p_n w: it is found together with log p, and
+    the way back is a product of numbers with it. Logits are in float32, whatever the states are: a ratio of
+    probabilities needs more digits than bfloat16 has.
+    """
+    found: Tensor = _LogProbs.apply(hidden, weight, targets)  # type: ignore[no-untyped-call]
+    return found
+
+
+class _LogProbs(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+        wanted = ctx.needs_input_grad[0]
+        out = torch.empty(len(hidden), device=hidden.device)
+        gain = torch.empty_like(hidden) if wanted else None
+        with torch.autocast(hidden.device.type, enabled=False), torch.no_grad():
+            head = weight.detach()
+            exact = head.float().T
+            for start in range(0, len(hidden), FEW):
+                rows = slice(start, start + FEW)
+                table = hidden[rows].float() @ exact
+                mine = targets[rows, None]
+                y = table.gather(1, mine)
+                top = table.amax(1, keepdim=True)
+                p = table.sub_(top).exp_()
+                total = p.sum(1, keepdim=True)
+                out[rows] = (y - top - total.log()).squeeze(1)
+                if gain is not None:
+                    p = p.div_(total).to(head.dtype)
+                    gain[rows] = head[targets[rows]] - p @ head
+        ctx.save_for_backward(gain)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Any) -> tuple[Tensor, None, None]:
+        (gain,) = ctx.saved_tensors
+        return (gain * slopes[0][:, None]).to(gain.dtype), None, None

@@ -278,10 +278,8 @@ class Decoder(nn.Module):
             positions = mask.positions if positions is None else positions
         else:
             positions, mask = self._sight(B, T, x.device, seen, cache, positions)
-        turn = None
-        if self.arch.rope is not None:
-            turn = angles(self.arch.rope, self.arch.head, positions, x.dtype)
-        elif self.position is not None:
+        turn = self._turn(positions, x.dtype)
+        if self.position is not None:
             x = x + self.position(positions)
         x = drop(x, dropout)
         for layer, block in enumerate(self.blocks):
@@ -294,9 +292,29 @@ class Decoder(nn.Module):
         out: Tensor = self.norm(x)
         return out
 
+    def enter(self, ids: Tensor) -> Tensor:
+        """What the first block sees (B, T, W) of whole texts ids (B, T), which may be padded behind."""
+        x: Tensor = self.embed(ids)
+        return x if self.position is None else x + self.position(torch.arange(ids.shape[1], device=ids.device))
+
+    def through(self, x: Tensor, first: int, last: int) -> Tensor:
+        """x (B, T, W) behind the blocks from `first` to before `last`: a part of the way, for whole texts."""
+        positions, mask = self._sight(x.shape[0], x.shape[1], x.device, None, None, None)
+        turn = self._turn(positions, x.dtype)
+        for layer in range(first, last):
+            if self.recompute and torch.is_grad_enabled():
+                x = checkpoint(self.blocks[layer], x, turn, mask, None, layer, 0.0, use_reentrant=False)
+            else:
+                x = self.blocks[layer](x, turn, mask, None, layer)
+        return x
+
     def logits(self, hidden: Tensor) -> Tensor:
         """(..., W) -> (..., V)."""
         return F.linear(hidden, self.embed.weight) if self.head is None else self.head(hidden)
+
+    def _turn(self, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor] | None:
+        rope = self.arch.rope
+        return None if rope is None else angles(rope, self.arch.head, positions, dtype)
 
     def _sight(
         self, B: int, T: int, device: torch.device, seen: Tensor | None, cache: Cache | None, positions: Tensor | None
