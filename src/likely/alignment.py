@@ -34,7 +34,7 @@ from likely.align.encoding import pairs_of
 from likely.align.preference import Judgements
 from likely.align.reward import fit_reward
 from likely.align.states import Steps, weights_of
-from likely.align.trial import Trial, Wish, anything, graded, positive
+from likely.align.trial import Trial, Wish, anything, ended, graded, positive
 from likely.choice import configure
 from likely.conditions import Conditions
 from likely.core import Budget, Codec, Family, Known, Listener, Path, Policy, Tokens
@@ -249,7 +249,7 @@ def _before_and_after(
             path = Path(x, x[:, :0], x.new_zeros(len(x), 0, dtype=torch.bool), wish.given)
         reward = graded(judge, path)
         if missing and isinstance(family.space, Tokens):
-            reward = reward - missing * (~(path.x == family.space.eos).any(1)).to(reward)
+            reward = reward - missing * (~ended(path, (family.space.eos,))).to(reward)
         sides.append(Side(family, path, judge.items(path), reward.double().numpy()))
         told[name], told[f"spread {name}"] = float(reward.mean()), float(reward.std(correction=0))
         if name == "after" and isinstance(family, Policy) and isinstance(start, Policy):
