@@ -110,11 +110,12 @@ def _rows(candidates: Sequence[Candidate]) -> Any:
 
 
 def encoded(codec: Codec[Any], items: Any, n: int, *, cut: bool = False) -> Batch:
-    """A batch of n items. Raises DataError where an item does not fit into one row, unless it is to be `cut`: made
-    texts that never ended are a token too long once an end is put behind them."""
+    """A batch of n items. Raises DataError where an item does not fit into one row, unless it is to be `cut`. Made
+    texts that never ended fit: the end that would be one token too many is not theirs."""
     rows = codec.read(items)
-    if cut and len(rows) != n and hasattr(rows, "firsts"):
-        rows = rows[rows.firsts]
+    if len(rows) != n and isinstance(codec.space, Tokens) and hasattr(rows, "firsts"):
+        fits = all(len(text) <= codec.space.length for text in rows.whole())
+        rows = rows[rows.firsts] if cut or fits else rows
     batch = codec.encode(rows)
     if len(batch.x) != n:
         longest = codec.space.length - 1 if isinstance(codec.space, Tokens) else 0

@@ -178,13 +178,14 @@ def _examples(price: Price) -> str:
     """The first ones of two draws, before and after."""
     if not price.before and not price.after:
         return ""
+    broad = any(one.media.startswith("image/svg") for one in price.before + price.after)  # curves need room
     sides = "".join(
         f'<div class="side"><h3>{word}</h3>{"".join(_example(one) for one in shown)}</div>'
         for word, shown in (("Before", price.before), ("After", price.after))
     )
     return (
         '<section><h2>Examples</h2><p class="note">The first ones of a draw before and of one after, not chosen.</p>'
-        f'<div class="two examples">{sides}</div></section>'
+        f'<div class="{"one" if broad else "two"} examples">{sides}</div></section>'
     )
 
 
@@ -249,7 +250,7 @@ def _facts(price: Price) -> dict[str, str]:
         "Ended by": {"budget": "its budget", "kl": "KL over the limit"}.get(
             str(entry.get("stopped")), str(entry.get("stopped"))
         ),
-        "Options": ", ".join(f"{name} {_option(value)}" for name, value in options.items()) or "none",
+        "Options": ", ".join(f"{name} {_option(value)}" for name, value in options.items() if value != "") or "none",
     }
 
 
