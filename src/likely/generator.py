@@ -344,6 +344,8 @@ class Generator:
         each row as it comes.
         Raises OptionError, DataError, Unsupported, RewardError, TrainingError, StorageError.
         """
+        if holdout is not None:
+            self.codec.read(holdout)  # what cannot be read is said before the run, not behind it
         with nullcontext(progress) if callable(progress) else bar() if progress else nullcontext() as listen:
             done = align(
                 self.codec, self.family, self.conditions, signal, method=method, beta=beta, seed=whole_seed(seed),

@@ -99,6 +99,10 @@ def test_judgements_from_a_database(folder: Path) -> None:
     ("--reward taste.py:owls --method ppoo", "ppoo"),
     ("--judgements gone.db", "there is no such file"),
     ("--reward taste.py:owls --given colour=red", "say how they begin"),
+    ("--reward taste.py:owls --missing -1", "missing=-1.0 was given"),
+    ("--reward taste.py:owls --page page.pdf", "the page is written as .html"),
+    ("--reward taste.py:owls --page nowhere/page.html", "There is no folder 'nowhere'"),
+    ("--reward taste.py:owls --holdout gone.txt --steps 1000000", "gone.txt"),
 ])  # fmt: skip
 def test_mistakes(folder: Path, words: str, message: str) -> None:
     check_refused(f"align teller.likely -o none.likely --steps 2 -q {words}", message, folder)
