@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 import likely
-from likely.errors import ConditionError, DataError, OptionError, RewardError, UnknownName, Unsupported
+from likely.errors import ConditionError, DataError, NotFitted, OptionError, RewardError, UnknownName, Unsupported
 from likely.generator import Generator
 
 ROWS = pl.DataFrame({
@@ -153,3 +153,68 @@ def test_a_run_goes_on_and_another_is_refused(table: Generator, tmp_path: Path) 
         table.align(large, beta=0.3, steps=6, rate=1e-4, progress=False, checkpoint=tmp_path)
     with pytest.raises(likely.LikelyError, match="its start is"):  # else its weights would be put into this one
         once.align(large, beta=0.3, steps=6, progress=False, checkpoint=tmp_path)
+
+
+def test_the_price_is_measured_before_and_after(table: Generator, tmp_path: Path) -> None:
+    """What was won is in the reward; what it cost is in the card: a table of large ones alone is told apart."""
+    better = table.align(large, beta=0.1, steps=40, rate=3e-3, progress=False)
+    price = better.price
+    assert price["shapes"].turn == -1
+    assert price["shapes"].change == pytest.approx(-0.33, abs=0.15)  # of two columns one is large throughout
+    assert price["surprise"].turn == -1
+    assert price["valid"].after == 1
+    (x, y), *_, (far, most) = price.entry["frontier"]
+    assert (x, y) == (0, pytest.approx(price.entry["before"]))
+    assert most == pytest.approx(1)
+    assert far == pytest.approx(np.log(1 / price.entry["before"]) ** 0.5, abs=0.01)  # KL of large ones alone
+    page = price.to_html(tmp_path / "price.html")
+    assert "Told apart by a classifier" in page
+    assert page.count('<div class="example">') == 2
+    better.save(tmp_path / "better.likely")
+    again = likely.load(tmp_path / "better.likely")
+    assert again.price.figures == price.figures
+    assert '<div class="example">' not in again.price.to_html()  # no file holds them
+    # A file holds no real rows, so that only the draws are told of, unless rows are given.
+    assert {one.name for one in again.align(large, steps=1, progress=False).price.figures} < {
+        one.name for one in price.figures
+    }
+    assert again.align(large, steps=1, progress=False, holdout=ROWS).price["c2st"].after is not None
+    assert not any(
+        "Report" in one.group for one in table.align(large, steps=1, report=False, progress=False).price.figures
+    )
+
+
+def test_without_an_alignment_there_is_no_price(table: Generator) -> None:
+    with pytest.raises(NotFitted, match="not aligned"):
+        _ = table.price
+
+
+def test_texts_without_an_end_are_punished(teller: Generator) -> None:
+    """Long ones are liked, so that the end is put off, unless that costs more."""
+
+    def endless(texts: Sequence[str]) -> list[float]:
+        return [len(text) / 3 for text in texts]
+
+    run = {
+        "method": "grpo",
+        "beta": 0.1,
+        "steps": 25,
+        "rate": 3e-3,
+        "progress": False,
+        "holdout": ["a dog sings.", "an owl."],
+    }
+    free, bound = (teller.align(endless, missing=missing, **run).price for missing in (0.0, 20.0))  # type: ignore[arg-type]
+    assert bound["ended"].after > 0.9 > 0.75 > free["ended"].after  # type: ignore[operator]
+    assert bound.entry["options"]["missing"] == 20
+    assert bound["perplexity"].before > 1  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("missing", [-1, float("nan"), float("inf"), "1", True])
+def test_a_penalty_is_a_number(teller: Generator, missing: Any) -> None:
+    with pytest.raises(OptionError, match="missing="):
+        teller.align(owls, missing=missing, progress=False)
+
+
+def test_a_penalty_is_for_texts(table: Generator) -> None:
+    with pytest.raises(Unsupported, match="without an end"):
+        table.align(large, missing=1.0, progress=False)

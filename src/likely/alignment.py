@@ -34,11 +34,13 @@ from likely.align.encoding import pairs_of
 from likely.align.preference import Judgements
 from likely.align.reward import fit_reward
 from likely.align.states import Steps, weights_of
-from likely.align.trial import Trial, Wish, anything, graded, positive
+from likely.align.trial import Trial, Wish, anything, ended, graded, positive
 from likely.choice import configure
 from likely.conditions import Conditions
-from likely.core import Budget, Codec, Family, Known, Listener, Path, Policy
-from likely.errors import ConditionError, OptionError, RewardError, UnknownName
+from likely.core import Budget, Codec, Family, Known, Listener, Path, Policy, Tokens
+from likely.errors import ConditionError, OptionError, RewardError, UnknownName, Unsupported
+from likely.evaluate.price import frontier
+from likely.pricing import Side
 from likely.train import loop
 
 Reward = Callable[[Any], Any]
@@ -56,6 +58,7 @@ class Aligned:
     family: Family[Any]
     record: course.Record
     entry: dict[str, Any]
+    sides: tuple[Side, Side]  # what both draw
 
 
 class Judge:
@@ -86,13 +89,17 @@ class Judge:
         """The same, and which one a learned reward is."""
         return " ".join([self.name, *(part.digest for part, _ in self.parts if hasattr(part, "digest"))])
 
-    def __call__(self, path: Path) -> Tensor:
+    def items(self, path: Path) -> Any:
+        """What a path leads to, in the codec's own collection."""
         rng = torch.Generator().manual_seed(self.seed)
         items = self.codec.make(path.x, rng=rng)
         attach = getattr(self.codec, "attach", None)
         if attach is not None and self.conditions is not None and path.given is not None:
             items = attach(items, self.conditions.codec.make(path.given.x, rng=rng))
-        raw = self.codec.give(items)
+        return items
+
+    def __call__(self, path: Path) -> Tensor:
+        raw = self.codec.give(self.items(path))
         total = np.zeros(len(path.x))
         for part, weight in self.parts:
             values = np.asarray(part(raw), dtype=float)
@@ -108,10 +115,12 @@ class Judge:
 def align(  # noqa: PLR0913  (one argument a choice; all but the first have defaults)
     codec: Codec[Any], family: Family[Any], conditions: Conditions | None, signal: Signal, *, method: str, beta: float,
     seed: int, minutes: float | None, steps: int | None, rate: float, limit: float, given: Any, listen: Listener | None,
-    watch: Callable[[int, course.Row], None] | None, checkpoint: str | File | None, options: dict[str, Any],
+    watch: Callable[[int, course.Row], None] | None, checkpoint: str | File | None, missing: float,
+    options: dict[str, Any],
 ) -> Aligned:  # fmt: skip
     """Move a copy of `family`. Raises what `Generator.align` does."""
     positive(beta=beta)
+    _penalty(missing, codec)
     told: dict[str, Any] = {}
     pairs = None
     if isinstance(signal, Judgements):
@@ -129,25 +138,40 @@ def align(  # noqa: PLR0913  (one argument a choice; all but the first have defa
             raise UnknownName("method", method, [*names, "best_of"])
         cls = registry.get("method", method)
         config = configure(cls.Config(), options, method)
-        trial = Trial(moved, judge, source)
+        trial = Trial(moved, judge, source, missing)
         speed = rate or (SLOWER * family.plan().rate if family.objectives() else COUNTED)
         made = cls(trial, config, beta, speed, seed, **({} if pairs is None else {"pairs": pairs}))
         where = File(checkpoint) if checkpoint else None
         who = {
             "reward": judge.identity, "beta": str(beta), "rate": str(speed), "options": repr(config),
-            "start": weights_of(family), "given": repr(given)[:500],
+            "start": weights_of(family), "given": repr(given)[:500], "missing": str(missing),
         }  # fmt: skip
         record = course.run(
             made, budget=budget, limit=limit, seed=seed, listen=listen, watch=watch, checkpoint=where, identity=who
         )
         used = {**asdict(config), "rate": speed}
+    won, sides = _before_and_after(family, moved, judge, source, seed, missing)
+    if missing:
+        used = {**used, "missing": missing}
     entry = {
         "method": method, "reward": judge.name, "beta": beta, "seed": seed, "options": used,
-        "steps": len(record.rows), "stopped": record.stopped, "notes": record.notes, **told,
-        **_before_and_after(family, moved, judge, source, seed),
+        "steps": len(record.rows), "stopped": record.stopped, "notes": record.notes, **told, **won,
+        "frontier": frontier(sides[0].rewards),
         "rows": record.rows[:: max(1, -(-len(record.rows) // LISTED))],
     }  # fmt: skip
-    return Aligned(moved, record, entry)
+    return Aligned(moved, record, entry, sides)
+
+
+def _penalty(missing: float, codec: Codec[Any]) -> None:
+    """Raises OptionError, Unsupported."""
+    if isinstance(missing, bool) or not isinstance(missing, int | float) or not 0 <= missing < math.inf:
+        raise OptionError(
+            f"missing={missing!r} was given; it is taken from the reward of a text without an end: 0 or more."
+        )
+    if missing and not isinstance(codec.space, Tokens):
+        raise Unsupported(
+            f"missing={missing:g} is taken from texts without an end; {codec.name} items have none. Leave it out."
+        )
 
 
 @dataclass(frozen=True)
@@ -208,11 +232,13 @@ def _source(
 
 
 def _before_and_after(
-    start: Family[Any], moved: Family[Any], judge: Judge, source: Callable[[int, torch.Generator], Wish], seed: int
-) -> dict[str, float]:
-    """Mean and spread of the reward of items of both, the share of pairs that the moved one wins, and KL."""
+    start: Family[Any], moved: Family[Any], judge: Judge, source: Callable[[int, torch.Generator], Wish], seed: int,
+    missing: float,
+) -> tuple[dict[str, float], tuple[Side, Side]]:  # fmt: skip
+    """Mean and spread of the reward of items of both, the share of pairs that the moved one wins, and KL; and what was
+    drawn."""
     told: dict[str, float] = {}
-    rewards = []
+    sides = []
     for stream, (name, family) in enumerate((("before", start), ("after", moved)), 1):
         rng = torch.Generator().manual_seed(seed + stream)
         wish = source(TASTED, rng)
@@ -222,11 +248,13 @@ def _before_and_after(
             x = family.sample(TASTED, given=wish.given, known=wish.known, rng=rng)
             path = Path(x, x[:, :0], x.new_zeros(len(x), 0, dtype=torch.bool), wish.given)
         reward = graded(judge, path)
-        rewards.append(reward)
+        if missing and isinstance(family.space, Tokens):
+            reward = reward - missing * (~ended(path, (family.space.eos,))).to(reward)
+        sides.append(Side(family, path, judge.items(path), reward.double().numpy()))
         told[name], told[f"spread {name}"] = float(reward.mean()), float(reward.std(correction=0))
         if name == "after" and isinstance(family, Policy) and isinstance(start, Policy):
             with torch.no_grad():
                 apart = family.score(path).logp - start.score(path).logp
             told["kl"] = float(apart.sum(1).mean())
-    won = (rewards[1] > rewards[0]).float() + 0.5 * (rewards[1] == rewards[0]).float()
-    return told | {"won": float(won.mean())}
+    before, after = (side.rewards for side in sides)
+    return told | {"won": float((after > before).mean() + 0.5 * (after == before).mean())}, (sides[0], sides[1])

@@ -54,8 +54,10 @@ from likely.errors import (
     OptionError,
     Unsupported,
 )
+from likely.evaluate.price import Example, Price, stored
 from likely.evaluate.report import Report
 from likely.judgement import Evidence, compare, sets
+from likely.pricing import examples, priced
 from likely.train.log import bar
 
 CHUNK = 25_000  # items made at once: memory stays flat for any n,
@@ -75,6 +77,7 @@ class Generator:
     conditions: Conditions | None = None
     notes: list[str] = field(default_factory=list)  # what the last call has to say about its result
     _rng: torch.Generator = field(default_factory=torch.Generator, repr=False)
+    _examples: tuple[tuple[Example, ...], ...] = field(default=(), repr=False)  # before and after an alignment
 
     def __str__(self) -> str:
         return (
@@ -320,7 +323,8 @@ class Generator:
         self, signal: Signal, *, method: str = "ppo", beta: float = 0.05, seed: int = 0, minutes: float | None = None,
         steps: int | None = None, rate: float = 0.0, limit: float = 50.0, given: Any = None,
         progress: bool | Listener = True, watch: Callable[[int, dict[str, float]], None] | None = None,
-        checkpoint: str | Path | None = None, **options: Any,
+        checkpoint: str | Path | None = None, missing: float = 0.0, holdout: Any = None, report: bool = True,
+        **options: Any,
     ) -> Generator:  # fmt: skip
         """A generator whose items earn more: E[reward] - beta KL(it || this one) is climbed; this one stays as it is.
 
@@ -332,21 +336,38 @@ class Generator:
         given       what items are asked for while learning: conditions, values of columns, or a list of beginnings.
         limit       nats an item at which the run is ended and the policy brought back.
         rate        of learning, 0 = a fifth of the family's own. `options` are fields of the method's Config.
-        What happened is the last entry of card["alignment"]: reward before and after, KL, a row a step; `watch` sees
+        missing     taken from the reward of a text that does not end.
+        holdout     real items it never saw, for the figures before and after; by default those that `fit` set aside.
+                    Where there are any, the report card is measured twice, in seconds; report=False leaves it out.
+        What happened is told by `price` of what comes back, print(better.price), better.price.to_html("align.html"),
+        and is the last entry of card["alignment"]: reward before and after, KL, figures, a row a step; `watch` sees
         each row as it comes.
         Raises OptionError, DataError, Unsupported, RewardError, TrainingError, StorageError.
         """
+        if holdout is not None:
+            self.codec.read(holdout)  # what cannot be read is said before the run, not behind it
         with nullcontext(progress) if callable(progress) else bar() if progress else nullcontext() as listen:
             done = align(
                 self.codec, self.family, self.conditions, signal, method=method, beta=beta, seed=whole_seed(seed),
                 minutes=minutes, steps=steps, rate=rate, limit=limit, given=given, listen=listen, watch=watch,
-                checkpoint=checkpoint, options=options,
+                checkpoint=checkpoint, missing=missing, options=options,
             )  # fmt: skip
         card = copy.deepcopy(self.card)
         card["alignment"] = [*card.get("alignment", []), done.entry]
         card["report"] = None
         rng = torch.Generator().manual_seed(int(card["seed"]) + 1)
-        return Generator(self.codec, done.family, card, self.evidence, self.conditions, done.record.notes[:], rng)
+        made = Generator(self.codec, done.family, card, self.evidence, self.conditions, done.record.notes[:], rng)
+        done.entry["figures"] = stored(priced(self, made, done.sides, holdout, report))
+        made._examples = tuple(examples(self.codec, side) for side in done.sides)
+        return made
+
+    @property
+    def price(self) -> Price:
+        """What the last alignment won and cost. Raises NotFitted where there was none, ArtifactError."""
+        entries = self.card.get("alignment")
+        if not entries:
+            raise NotFitted("This generator was not aligned: better = gen.align(reward), then better.price.")
+        return Price.of(entries[-1], self.card["family"]["name"], *self._examples)
 
     # ----------------------------------------------------------------------------------------------- file
 

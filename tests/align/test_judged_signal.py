@@ -81,6 +81,16 @@ def test_rows_move_to_what_is_liked(table: likely.Generator, method: str) -> Non
     assert after > before + 0.05
 
 
+def test_texts_that_never_ended_can_be_judged(writer: likely.Generator) -> None:
+    """They fill every step there is: with an end they would be a token too long."""
+    full = writer.codec.space.length
+    contents = ["a" * full, "b" * full, "ab", "ba"]
+    model = fit_reward(judged(contents, lambda text: text.count("a"), "text/plain", n=30), Steps(writer))
+    assert model(["a" * full])[0] > model(["b" * full])[0]
+    with pytest.raises(DataError, match="longer than"):
+        fit_reward(judged(["a" * (full + 1), "b"], len, "text/plain", n=30), Steps(writer))
+
+
 def test_a_saved_reward_on_steps_needs_the_same_generator(writer: likely.Generator, table: Any, tmp_path: Any) -> None:
     model = fit_reward(letters(), Steps(writer))
     path = model.save(tmp_path / "taste.likely")

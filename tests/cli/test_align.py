@@ -43,6 +43,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     small = {"width": 32, "depth": 1, "steps": 150, "batch": 32, "rate": 1e-2}
     likely.fit(TEXTS * 20, codec="text", family="lstm", progress=False, **small).save(place / "teller.likely")
     (place / "taste.py").write_text(TASTE)
+    (place / "unseen.txt").write_text("a dog sings.\nan owl sleeps.\na cat sings.\n")
+    (place / "what").mkdir()
     with Store(place / "judgements.db") as store:
         known = judged()
         for item in known.items:
@@ -64,17 +66,26 @@ def test_a_reward_from_a_file(folder: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "better than the start in" in done.stderr
+    assert "Wrote liked.likely and liked.html." in done.stderr
+    page = (folder / "liked.html").read_text()
+    assert "Reward against distance" in page
+    assert page.count('<div class="example">') == 12
     assert "aligning" in done.stderr
     assert owls(folder, "liked.likely") > 0.7 > owls(folder, "teller.likely")
 
 
 def test_judgements_from_a_database(folder: Path) -> None:
     done = run(
-        "align teller.likely --judgements judgements.db -o judged.likely --beta 0.2 --steps 30 --rate 3e-3 -q", folder
+        "align teller.likely --judgements judgements.db -o judged.likely --beta 0.2 --steps 30 --rate 3e-3 "
+        "--missing 0.1 --holdout unseen.txt --page what/it_cost.html -q",
+        folder,
     )
     assert done.returncode == 0, done.stderr
     assert not done.stderr
     assert owls(folder, "judged.likely") > owls(folder, "teller.likely") + 0.2
+    page = (folder / "what" / "it_cost.html").read_text()
+    assert "The judgements behind the reward" in page
+    assert "Held-out perplexity" in page
 
 
 @pytest.mark.parametrize(("words", "message"), [
@@ -88,6 +99,10 @@ def test_judgements_from_a_database(folder: Path) -> None:
     ("--reward taste.py:owls --method ppoo", "ppoo"),
     ("--judgements gone.db", "there is no such file"),
     ("--reward taste.py:owls --given colour=red", "say how they begin"),
+    ("--reward taste.py:owls --missing -1", "missing=-1.0 was given"),
+    ("--reward taste.py:owls --page page.pdf", "the page is written as .html"),
+    ("--reward taste.py:owls --page nowhere/page.html", "There is no folder 'nowhere'"),
+    ("--reward taste.py:owls --holdout gone.txt --steps 1000000", "gone.txt"),
 ])  # fmt: skip
 def test_mistakes(folder: Path, words: str, message: str) -> None:
     check_refused(f"align teller.likely -o none.likely --steps 2 -q {words}", message, folder)

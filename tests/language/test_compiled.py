@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from likely.language.compiled import build
 from likely.language.compiled.build import library
 from likely.language.compiled.many import quick
 from likely.language.compiled.step import Pass, why_not
@@ -22,6 +21,7 @@ from likely.language.decode import Engine, Sampling
 from likely.language.decode.runner import Runner
 from likely.language.decode.swift import Swift
 from likely.language.quantize import cast
+from likely.nn import native
 from likely.nn.decoder import Architecture, Block, Decoder
 from likely.nn.rope import Rope
 from tests.language.decode_toys import checkpoint, network
@@ -235,8 +235,8 @@ def _with(source: Decoder) -> object:
 def test_without_a_compiler_torch_does_it_and_says_so_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(build, "COMPILERS", ("no-such-compiler",))
-    library.cache_clear()
+    monkeypatch.setattr(native, "COMPILERS", ("no-such-compiler",))
+    native.library.cache_clear()
     try:
         for _ in range(2):
             made = Engine(checkpoint(**SHAPES["llama"]), kernel="int8")
@@ -247,7 +247,7 @@ def test_without_a_compiler_torch_does_it_and_says_so_once(
         ((found,),) = made.generate([(1, 2)], Sampling(seed=0, tokens=4, ends=False))
         assert len(found.ids) == 4
     finally:
-        library.cache_clear()
+        native.library.cache_clear()
 
 
 @needed
@@ -262,9 +262,9 @@ def test_a_compiler_that_fails_is_said(cache_home: Path) -> None:
 def cache_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     """A cache of its own, nothing compiled yet."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    library.cache_clear()
+    native.library.cache_clear()
     yield tmp_path
-    library.cache_clear()
+    native.library.cache_clear()
 
 
 @needed
@@ -275,7 +275,7 @@ def test_the_library_is_kept_and_found_again(cache_home: Path) -> None:
     (kept,) = (path for path in cache_home.rglob("*") if path.is_file())
     assert kept.parent == cache_home / "likely"
     made = kept.stat().st_mtime_ns
-    library.cache_clear()
+    native.library.cache_clear()
     assert library(plain)[0] is not None
     assert kept.stat().st_mtime_ns == made
 
@@ -288,12 +288,12 @@ def test_what_others_could_have_written_is_not_loaded(cache_home: Path) -> None:
     (kept,) = (path for path in cache_home.rglob("*") if path.is_file())
     kept.write_bytes(b"not a library")
     kept.chmod(0o666)
-    library.cache_clear()
+    native.library.cache_clear()
     assert library(plain)[0] is not None  # compiled again in its place
     assert kept.read_bytes()[:4] == b"\x7fELF"
     for folder in (cache_home / "likely", cache_home):
         folder.chmod(0o777)
-        assert cache_home not in build._folder().parents
-        assert not build._folder().stat().st_mode & (stat.S_IWOTH | stat.S_IWGRP)
+        assert cache_home not in native._folder().parents
+        assert not native._folder().stat().st_mode & (stat.S_IWOTH | stat.S_IWGRP)
         folder.chmod(0o700)
-    assert build._folder() == cache_home / "likely"
+    assert native._folder() == cache_home / "likely"

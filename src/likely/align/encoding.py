@@ -1,7 +1,9 @@
 """Candidates of judgements as items of a generator: what a codec reads, and pairs of paths for its policy.
 
 text/plain         one text; with a prompt, the text that begins with it (or the conversation, for models of turns)
-application/json   one row of a table as an object: {"age": 31, "town": "Ulm"}
+application/json   one row of a table as an object: {"age": 31, "town": "Ulm"}; one window of a series as its T moments,
+                   each a list of C numbers, for models that learned from arrays
+image/png          one image, for models of images; .jpeg, .webp, .gif and .bmp as well
 
 Prompts are the same on both sides of a pair, so that what they cost cancels in every difference.
 """
@@ -12,30 +14,64 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+import numpy as np
 import torch
 
 from likely.align.dpo import Pairs
 from likely.align.features import written
 from likely.align.likelihood import WEIGHTS
 from likely.align.preference import Candidate, Pair
+from likely.codecs.image.file import picture
 from likely.core import Batch, Codec, Family, Policy, Tokens
 from likely.errors import DataError, Unsupported
 
+PICTURES = ("image/png", "image/jpeg", "image/webp", "image/gif", "image/bmp")
+PIXELS = 2**24  # of one image
+MEDIA = {
+    "text": ("text/plain",), "table": ("application/json",), "series": ("application/json",), "image": PICTURES,
+}  # fmt: skip
 SHARES = {"left": 1.0, "right": 0.0, "tie": 0.5}
 
 
 def items_of(codec: Codec[Any], candidates: Sequence[Candidate], prompts: Sequence[Any]) -> Any:
     """Items as the user has them, for codec.read. Raises Unsupported for other media, DataError for broken ones."""
-    wanted = "text/plain" if isinstance(codec.space, Tokens) else "application/json"
     for one in candidates:
-        if one.media != wanted or codec.name not in ("text", "table"):
+        if one.media.partition(";")[0] not in MEDIA.get(codec.name, ()):
+            wanted = ", ".join(MEDIA.get(codec.name, ())) or "none yet"
             raise Unsupported(
-                f"A generator of {codec.name} data cannot learn from candidates of {one.media} yet: texts (text/plain) "
-                "and rows of tables (application/json, one object a row) can be encoded."
+                f"A generator of {codec.name} data cannot learn from candidates of {one.media}: it takes {wanted}."
             )
     if codec.name == "table":
         return _rows(candidates)
+    if codec.name == "image":
+        return [_picture(one) for one in candidates]
+    if codec.name == "series":
+        return _windows(candidates)
     return prompted(codec, [one.words() for one in candidates], prompts)
+
+
+def _picture(one: Candidate) -> Any:
+    try:
+        return picture(one.content, PIXELS)
+    except DataError as error:
+        raise DataError(f"The image of candidate {one.id[:8]} cannot be read: {error}") from error
+
+
+def _windows(candidates: Sequence[Candidate]) -> np.ndarray:
+    """(n, T, C) numbers; null is a missing one."""
+    found = []
+    for one in candidates:
+        try:
+            window = np.array(json.loads(one.words()), dtype=np.float64)
+        except (ValueError, TypeError, RecursionError, OverflowError) as error:
+            raise DataError(f"A candidate is no window, T lists of C numbers: {one.words()[:60]!r}.") from error
+        if window.ndim != 2 or not window.size:
+            raise DataError(f"A candidate is no window, T lists of C numbers: {one.words()[:60]!r}.")
+        found.append(window)
+    shapes = sorted({window.shape for window in found})
+    if len(shapes) > 1:
+        raise DataError(f"The candidates are windows of different shapes: {shapes[:3]}.")
+    return np.stack(found)
 
 
 def prompted(codec: Codec[Any], answers: Sequence[Any], prompts: Sequence[Any] | None) -> list[Any]:
@@ -74,11 +110,12 @@ def _rows(candidates: Sequence[Candidate]) -> Any:
 
 
 def encoded(codec: Codec[Any], items: Any, n: int, *, cut: bool = False) -> Batch:
-    """A batch of n items. Raises DataError where an item does not fit into one row, unless it is to be `cut`: made
-    texts that never ended are a token too long once an end is put behind them."""
+    """A batch of n items. Raises DataError where an item does not fit into one row, unless it is to be `cut`. Made
+    texts that never ended fit: the end that would be one token too many is not theirs."""
     rows = codec.read(items)
-    if cut and len(rows) != n and hasattr(rows, "firsts"):
-        rows = rows[rows.firsts]
+    if len(rows) != n and isinstance(codec.space, Tokens) and hasattr(rows, "firsts"):
+        fits = all(len(text) <= codec.space.length for text in rows.whole())
+        rows = rows[rows.firsts] if cut or fits else rows
     batch = codec.encode(rows)
     if len(batch.x) != n:
         longest = codec.space.length - 1 if isinstance(codec.space, Tokens) else 0
@@ -94,7 +131,8 @@ def pairs_of(pairs: Sequence[Pair], codec: Codec[Any], family: Family[Any]) -> P
     if not isinstance(family, Policy) or family.given is not None:
         raise Unsupported(
             f"Judgements move families that say how likely their steps are, without conditions; "
-            f"{type(family).__name__} {'has conditions' if isinstance(family, Policy) else 'does not'}."
+            f"{type(family).__name__} {'has conditions' if isinstance(family, Policy) else 'does not'}. Learn without "
+            "them, likely.fit(..., given=False), or give a function of items as the reward."
         )
     prompts = [pair.prompt for pair in pairs]
     sides = []

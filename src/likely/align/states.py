@@ -1,7 +1,7 @@
 """What models see in items, for rewards: the states of a generator's own steps, those of a language model.
 
 `Steps`     of any generator whose family is a policy: the mean of what each choice was made from, and log p of the item
-            under the generator as it was when judged (a frozen copy). Texts, tables, images alike.
+            under the generator as it was when judged (a frozen copy); of images and windows the item itself, too.
 `Language`  of a checkpoint, for texts: mean and last states of the answer after its prompt, in five layers from half to
             nine tenths of the depth; log p of the answer; and how the text is made (`features.SHAPE`).
 
@@ -24,7 +24,7 @@ import torch
 from likely.align.encoding import encoded, items_of, prompted
 from likely.align.features import SHAPE, Features, Raw, shapes, spoken, texts_of
 from likely.align.preference import Candidate
-from likely.core import Family, Policy
+from likely.core import Family, Policy, Reals
 from likely.errors import ArtifactError, Mismatch, OptionError, Unsupported
 from likely.language import answers
 from likely.language.checkpoint import Checkpoint, fingerprint, opened
@@ -49,7 +49,11 @@ class Steps:
                 "lstm, masked, exact, seq2seq, flow."
             )
         if family.given is not None:
-            raise Unsupported("A reward on a generator's own steps cannot look at conditions yet: give word features.")
+            raise Unsupported(
+                "A reward on a generator's own steps does not look at conditions, and this one has some. Learn without "
+                "them, likely.fit(..., given=False), or give a function of items as the reward; judgements of texts: "
+                'fit_reward(judgements, "words").'
+            )
         self.codec = generator.codec
         self.family: Family[Any] = copy.deepcopy(family).eval().requires_grad_(False)
         self.width = 0
@@ -60,7 +64,8 @@ class Steps:
         return 3, self.width
 
     def take(self, candidates: Sequence[Candidate], prompts: Sequence[Any]) -> tuple[Any, None]:
-        """Texts with their prompts, rows of a table. Raises Unsupported for other media, DataError where too long."""
+        """Texts with their prompts, rows, images, windows. Raises Unsupported for other media, DataError where too
+        long."""
         items = items_of(self.codec, candidates, prompts)
         encoded(self.codec, items, len(candidates))  # what was judged must fit as a whole
         return items, None
@@ -78,7 +83,10 @@ class Steps:
             mask = path.mask.to(features)
             count = mask.sum(1).clamp_min(1)
             if features.shape[1] == mask.shape[1] and features.shape[-1]:
-                wide.append(((features * mask[..., None]).sum(1) / count[:, None]).double().cpu().numpy())
+                seen = (features * mask[..., None]).sum(1) / count[:, None]
+                # The steps of a flow are seen through noise, whoever judges sees the item itself.
+                seen = torch.cat([seen, part.x.flatten(1)], 1) if isinstance(self.family.space, Reals) else seen
+                wide.append(seen.double().cpu().numpy())
             total = torch.where(path.mask, logp, 0.0).sum(1)
             numbers.append(torch.stack([total, total / count, count.log1p()], 1).double().cpu().numpy())
         means = np.concatenate(wide) if wide else np.zeros((len(batch.x), 0))

@@ -147,7 +147,7 @@ class Trial:
     def optimiser(self, rate: float) -> torch.optim.Adam:
         """Adam with the eps of Huang et al. 2024; weights are not decayed, the start holds them."""
         moving = [weight for weight in self.policy.parameters() if weight.requires_grad]
-        return torch.optim.Adam(moving, lr=rate, betas=(0.9, 0.95), eps=1e-5)
+        return torch.optim.Adam(moving, lr=rate, betas=(0.9, 0.95), eps=1e-5, fused=True)
 
     def numbers(self, drawn: Graded) -> dict[str, float]:
         """What a row of the record says of items drawn."""

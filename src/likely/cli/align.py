@@ -54,20 +54,32 @@ def main(  # noqa: PLR0913  (one argument an option)
     limit: Annotated[float, typer.Option(help="Nats an item at which the run is ended and brought back.")] = 50.0,
     given: Annotated[list[str] | None, typer.Option(help="A condition, sex=F; may be repeated.")] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="A folder to resume from.")] = None,
+    missing: Annotated[float, typer.Option(help="Taken from the reward of a text that does not end.")] = 0.0,
+    holdout: Annotated[
+        str | None, typer.Option(help="Items the model never saw, for the report card before and after.")
+    ] = None,
+    page: Annotated[
+        Path | None, typer.Option(help="The page of what it won and cost, .html; beside the model by default.")
+    ] = None,
     seed: Seed = 0,
     quiet: Quiet = False,
 ) -> None:
     """Make what a reward likes likelier: likely align patients.likely --reward taste.py:older -o older.likely"""
     gen = likely.load(model)
-    likely.output.writable(out)
+    page = page or out.with_suffix(".html")
+    for file in (out, page):
+        likely.output.writable(file)
+    if page.suffix.lower() not in (".html", ".htm"):
+        raise OptionError(f"--page {str(page)!r}: the page is written as .html.")
     signal = signal_of(reward or [], judgements)
     wish = pairs(given or [], "--given", "sex=F") or None
     with shown(quiet) as (listen, watch):
         better = gen.align(
             signal, method=method, beta=beta, seed=seed, minutes=minutes, steps=steps, rate=rate, limit=limit,
-            given=wish, progress=listen or False, watch=watch, checkpoint=checkpoint,
+            given=wish, progress=listen or False, watch=watch, checkpoint=checkpoint, missing=missing, holdout=holdout,
         )  # fmt: skip
     better.save(out)
+    better.price.to_html(page)
     entry = better.card["alignment"][-1]
     for note in better.notes:
         say(f"Note: {note}", quiet)
@@ -75,7 +87,7 @@ def main(  # noqa: PLR0913  (one argument an option)
         f"Reward {entry['before']:.3g} -> {entry['after']:.3g} (spread {entry['spread before']:.2g}), better than the "
         f"start in {entry['won']:.0%} of pairs"
         + (f", at {entry['kl']:.2f} nats an item" if "kl" in entry else "")
-        + f". Wrote {out}.",
+        + f". Wrote {out} and {page}.",
         quiet,
     )
 

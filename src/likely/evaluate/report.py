@@ -78,7 +78,7 @@ class Report(Card):
             hint += ' left out of a page that may be passed on; to_html(path, show="nearest") shows them.'
         text = page.html(self, shown, hint)
         if path is not None:
-            _write(Path(path), text)
+            write(Path(path), text)
         return text
 
     def save(self, path: str | Path, *, show: Show = "made") -> None:
@@ -88,7 +88,7 @@ class Report(Card):
         if path.suffix.lower() in (".html", ".htm"):
             self.to_html(path, show=show)
         elif path.suffix.lower() == ".json":
-            _write(path, json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False, indent=1) + "\n")
+            write(path, json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False, indent=1) + "\n")
         else:
             raise OptionError(
                 f"A report is written as .html or .json, not {path.suffix or path.name!r}: try report.html"
@@ -111,7 +111,8 @@ def _short(x: float | None) -> str:
     return "n/a" if x is None else f"{x:.4f}" if abs(x) < 100 else f"{x:.1f}" if abs(x) < 10_000 else f"{x:.3g}"
 
 
-def _write(path: Path, text: str) -> None:
+def write(path: Path, text: str) -> None:
+    """Write a page or figures. Raises StorageError."""
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:

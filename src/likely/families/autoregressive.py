@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from likely.core import Batch, Completion, Family, Grammar, Known, Path, Scores, Space, Tokens
 from likely.errors import ConditionError, DataError, Unsupported
-from likely.nn.cells import admit, check_temperature, pick, require_left
+from likely.nn.cells import admit, check_temperature, choose, pick, require_left
 from likely.nn.condition import required
 from likely.nn.portion import take
 
@@ -272,27 +272,43 @@ class Autoregressive(Family[Tokens]):
         first = int(held[live].all(0).long().cumprod(0).sum())  # steps that are decided in all rows
         walk = self.walk(len(live), take(given, live) if given is not None else None)
         hidden = walk.step(self.shifted(x[live, : first + 1]))
+        some, fixed = x[live], held[live]
+        mixed = fixed.any(0).tolist()  # steps that are decided in some of the rows
         over = torch.zeros_like(live, dtype=torch.bool)
-        done = torch.zeros_like(held)
         for s in range(first, L):
             allowed = None
             if grammar is not None:
+                done = torch.zeros_like(fixed)
                 done[:, :s] = True
-                allowed = grammar.allow(s, x[live], done[live])
-            law, mass = admit(self.outcomes(hidden).to(rng.device), temperature=temperature, grammar=allowed)
-            free = ~held[live, s] & ~over
-            require_left(mass[free.to(rng.device)], s)
-            token = torch.where(held[live, s], x[live, s], pick(law, rng).to(x.device))
-            x[live[~over], s] = token[~over]
+                allowed = grammar.allow(s, some, done)
+            free = ~(fixed[:, s] | over) if mixed[s] else ~over
+            token = self._choose(hidden, rng, temperature, allowed, free, s)
+            token = torch.where(fixed[:, s], some[:, s], token) if mixed[s] else token
+            some[:, s] = torch.where(over, some[:, s], token)
             over = over | (free & (token == eos))
-            if s + 1 == L or bool(over.all()):
+            ended = int(over.sum())
+            if s + 1 == L or ended == len(over):
                 break
-            if int(over.sum()) > ENDED * len(live):
+            if ended > ENDED * len(over):
+                x[live[over]] = some[over]
                 stay = (~over).nonzero().flatten()
-                live, token, over = live[stay], token[stay], over[stay]
+                live, some, fixed, token, over = live[stay], some[stay], fixed[stay], token[stay], over[stay]
                 walk.keep(stay)
             hidden = walk.step(token[:, None])
+        x[live] = some
         return x
+
+    def _choose(
+        self, hidden: Tensor, rng: torch.Generator, temperature: float, allowed: Tensor | None, free: Tensor, s: int
+    ) -> Tensor:
+        """A token a row (B,) by hidden states (B, W), of those allowed. Raises ConditionError where none is left in a
+        row that is free."""
+        logits = self.outcomes(hidden).to(rng.device)
+        if allowed is None:
+            return choose(logits, rng, temperature).to(hidden.device)
+        law, mass = admit(logits, temperature=temperature, grammar=allowed)
+        require_left(mass[free.to(rng.device)], s)
+        return pick(law, rng).to(hidden.device)
 
     # ---------------------------------------------------------------------------------------------- policy
 

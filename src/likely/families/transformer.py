@@ -27,6 +27,7 @@ from likely.families.scale import scale
 from likely.nn.condition import Condition, required
 from likely.nn.decoder import Architecture, Cache, Decoder
 from likely.nn.rope import Rope
+from likely.nn.stride import LONG, Stride, library, why_not
 
 STYLES = ("llama", "gpt2")
 SIZES = ((64, 2), (128, 3), (192, 4), (256, 6), (384, 6), (512, 8))  # width and depth
@@ -152,9 +153,13 @@ class Written:
         room = model.space.length + (prefix.shape[1] if prefix is not None else 0)
         self.cache = Cache(self.decoder.arch, n, room, weight.dtype, weight.device)
         self.prefix = prefix
+        found = library()[0] if not torch.is_grad_enabled() and not why_not(self.decoder) else None
+        self.stride = Stride(found, self.decoder, self.cache) if found is not None else None
 
     def step(self, tokens: Tensor) -> Tensor:
         """Take in tokens (B, T); the hidden state (B, W) behind the last."""
+        if self.stride is not None and self.prefix is None and tokens.shape[1] <= LONG:
+            return self.stride.step(tokens)
         if self.prefix is None:
             return cast(Tensor, self.decoder(tokens, cache=self.cache)[:, -1])
         inputs = torch.cat([self.prefix, self.decoder.embed(tokens)], 1)

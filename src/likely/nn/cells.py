@@ -104,7 +104,18 @@ def pick(law: Tensor, rng: torch.Generator) -> Tensor:
 
     Never a code of probability 0 in a row that has any other. A row of nothing gives an arbitrary code.
     """
-    total = torch.exp(law).cumsum(1)
+    return _invert(torch.exp(law), rng)
+
+
+def choose(logits: Tensor, rng: torch.Generator, temperature: float = 1.0) -> Tensor:
+    """One code a row of softmax(logits / temperature), logits (B, C): (B,) int64. What `pick` gives for the law that
+    `admit` leaves where nothing is asked for."""
+    law = logits.to(torch.float64)
+    return _invert(torch.softmax(law if temperature == 1 else law / temperature, 1), rng)
+
+
+def _invert(law: Tensor, rng: torch.Generator) -> Tensor:
+    total = law.cumsum(1)
     # 1 - 1e-12: rounding must not lift the threshold to the total, beyond which the last code would be taken.
     u = torch.rand(len(law), 1, generator=rng, dtype=torch.float64, device=law.device) * (1 - 1e-12)
     return torch.searchsorted(total, u * total[:, -1:], right=True).squeeze(1).clamp_(max=law.shape[1] - 1)

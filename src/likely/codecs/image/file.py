@@ -11,6 +11,7 @@ import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +41,15 @@ def load(path: Path, frame: Frame, most: int) -> Bytes:
         return pixels(image, frame)
 
 
+def picture(content: bytes, most: int = MOST) -> Any:
+    """The first frame of an image file that is held in memory, as a PIL image. Raises DataError with the reason."""
+    with _opened(BytesIO(content), most) as image:
+        image.load()
+        return image.copy()
+
+
 @contextmanager
-def _opened(path: Path, most: int) -> Iterator[Any]:
+def _opened(path: Path | BytesIO, most: int) -> Iterator[Any]:
     module = pillow("reading images")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns of what is checked here, and of odd metadata
@@ -66,10 +74,13 @@ def _sized(width: int, height: int, most: int) -> None:
         raise DataError(f"it claims {width:,} x {height:,} pixels, at most {most:,} in all are read")
 
 
-def _claim(path: Path, words: str, most: int) -> str:
+def _claim(path: Path | BytesIO, words: str, most: int) -> str:
     """What a file claims that Pillow did not even open."""
-    with open(path, "rb") as file:
-        head = file.read(24)
+    if isinstance(path, BytesIO):
+        head = path.getvalue()[:24]
+    else:
+        with open(path, "rb") as file:
+            head = file.read(24)
     if head[:8] == b"\x89PNG\r\n\x1a\n" and len(head) == 24:
         width, height = struct.unpack(">II", head[16:24])
         claim = f"{width:,} x {height:,}"
