@@ -150,10 +150,10 @@ class Server:
             log_config=None, log_level="critical", access_log=False, proxy_headers=False, server_header=False,
             backlog=BACKLOG, timeout_keep_alive=IDLE, timeout_graceful_shutdown=LAST,
         )  # fmt: skip
-        return _server(config)
+        return plain(config)
 
 
-def _server(config: Any) -> Any:
+def plain(config: Any) -> Any:
     """uvicorn's server, which leaves signals to us: it would raise them again at the end."""
     base: Any = require("uvicorn", DOING).Server
 
