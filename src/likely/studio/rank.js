@@ -100,14 +100,14 @@ function take(next) {
 
 function finish() {
   const making = state.making;
-  if (state.count.over) {
+  if (making.stage === "failed") {
+    rest("No more pairs", making.error);
+  } else if (state.count.over) {
     rest(state.count.done ? "Done. Thank you." : "Nothing to judge",
       state.count.done ? `${state.count.done} judgements are kept. You may close this page.`
         : "No two different outputs are in the store. Make some: likely rank MODEL --prompts prompts.txt");
     if (state.count.last) button("Undo the last answer", () => undo());
     if (state.owner) link("See the results", `/results#${encodeURIComponent(token)}`);
-  } else if (making.stage === "failed") {
-    rest("No more pairs", making.error);
   } else {
     const what = making.stage === "loading" ? "The model is being loaded." : `${making.made} of ${making.planned} are made.`;
     rest("Making the next pair", `${what} It appears here by itself.`);

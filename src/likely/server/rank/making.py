@@ -191,11 +191,11 @@ class Making:
         items = []
         for slot, made, hashes in zip(slots, found, old, strict=True):
             self.state.equal += len({one.sha256 for one in made.values()} | hashes) < 2
-            candidates = {one.id: one for one in made.values()}
+            whole = {one.id: one for one in made.values()}
             if slot.item in there:
-                candidates = {one.id: one for one in self.store.items([slot.item])[0].candidates} | candidates
-            if len(candidates) > 1:
-                items.append(Item(slot.item, slot.prompt, tuple(candidates.values())))
+                whole = {one.id: one for one in self.store.items([slot.item])[0].candidates} | whole
+            if len(whole) > 1:
+                items.append(Item(slot.item, slot.prompt, tuple(whole.values())))
         self.store.add_items(items)
         there.update({line.item: line for line in self.store.outlines([item.id for item in items])})
         self.tell([item.id for item in items])

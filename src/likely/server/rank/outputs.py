@@ -47,7 +47,9 @@ class Settings:
 
     def __post_init__(self) -> None:
         if not 0 <= self.temperature <= 20:
-            raise OptionError(f"--temperature {self.temperature:g}: it goes from 0 (the likeliest) over 1 to 20 (wild).")
+            raise OptionError(
+                f"--temperature {self.temperature:g}: it goes from 0 (the likeliest) over 1 to 20 (wild)."
+            )
         if not 1 <= self.tokens <= 100_000:
             raise OptionError(f"--tokens {self.tokens}: give a whole number from 1 to 100,000.")
 
@@ -95,7 +97,8 @@ class Maker:
     def _texts(self, wanted: Sequence[Wanted]) -> list[list[Candidate]]:
         from likely.language.decode import Sampling
 
-        batcher, texts, rows = self.model.batcher(), {}, []
+        batcher, rows = self.model.batcher(), []
+        texts: dict[Any, list[str]] = {}
         for one in wanted:
             ids = self._ids(one.prompt)
             asked = [Sampling(self.settings.temperature, seed=seed, tokens=self.settings.tokens) for seed in one.seeds]
@@ -132,7 +135,7 @@ class Maker:
             wish = {"prompt": one.prompt}
         else:
             raise DataError(
-                f'{self.name!r} makes {gen.card["codec"]["name"]} data, it answers no texts: leave --prompts out, or '
+                f"{self.name!r} makes {gen.card['codec']['name']} data, it answers no texts: leave --prompts out, or "
                 'write wishes, {"given": {"column": value}}.'
             )
         temperature = max(self.settings.temperature, 0.05)
@@ -204,8 +207,8 @@ def located(source: str) -> Path:
     if source in packaged.NAMES:
         return packaged.find(source)
     raise ArtifactError(
-        f"There is no model {source[:200]!r}. A model is a file NAME.likely, a Hugging Face folder, a .gguf file, or one "
-        f"of: {', '.join(packaged.NAMES)}."
+        f"There is no model {source[:200]!r}. A model is a file NAME.likely, a Hugging Face folder, a .gguf file, or "
+        f"one of: {', '.join(packaged.NAMES)}."
     )
 
 

@@ -37,8 +37,9 @@ PAGES = {"/": "rank.html", "/results": "results.html"}
 FLAGS = ("viewed", "played")
 # Styles may stand in frames of made HTML (which inherit this policy, and bring a stricter one of their own).
 POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' blob: data:; media-src blob:; "
-    "font-src data:; connect-src 'self'; frame-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' blob: data:; "
+    "media-src blob:; font-src data:; connect-src 'self'; frame-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
 )
 HEADERS = [
     (b"content-security-policy", POLICY.encode()), (b"referrer-policy", b"no-referrer"), (b"x-frame-options", b"DENY"),
@@ -147,7 +148,9 @@ class App:
         who, said = self._who(exchange), await self._values(exchange)
         flags = said.get("flags") or []
         known = [flag for flag in FLAGS if isinstance(flags, list) and flag in flags]
-        about = {name: said[name] for name in ("strength", "criteria", "reason", "seconds") if said.get(name) is not None}
+        about = {
+            name: said[name] for name in ("strength", "criteria", "reason", "seconds") if said.get(name) is not None
+        }
         odd = [name for name in about.get("criteria") or {} if name not in self.session.rules.criteria]
         if odd:
             raise Refusal(400, f"Nobody asks for the criterion {str(odd[0])[:60]!r}.", param="criteria")
@@ -207,11 +210,11 @@ class App:
         session, making = self.session, self.making
         if making is not None:
             session.more = making.state.stage in ("waiting", "loading", "making")
-        showing = session.next(who)
-        count = session.count(who)
+        showing, count = session.next(who), session.count(who)
+        over = showing is None and (count.over or not session.more)
         return {
             "annotator": who, "owner": self.alone, "criteria": list(session.rules.criteria),
-            "count": {**count._asdict(), "over": count.over and showing is None or (showing is None and not session.more)},
+            "count": {**count._asdict(), "over": over},
             "showing": None if showing is None else self._showing(showing), "making": self._making(),
         }  # fmt: skip
 
@@ -227,7 +230,9 @@ class App:
             return {"stage": "done", "made": 0, "planned": 0, "error": ""}
         now = self.making.state
         # Errors name models: they are for the owner.
-        error = now.error if self.alone else now.error and "Making outputs failed; the terminal of likely rank says why."
+        error = (
+            now.error if self.alone else now.error and "Making outputs failed; the terminal of likely rank says why."
+        )
         return {"stage": now.stage, "made": now.made, "planned": now.planned, "error": error}
 
 

@@ -75,8 +75,8 @@ class Count(NamedTuple):
 
 @dataclass(frozen=True)
 class Rules:
-    """`pairs`: each annotator's goal, None = all. `repeats`: share of showings that repeat. `votes`: annotators a couple
-    is shown to at most, 0 = all of them. `guided`: share of choices that follow the reward, once there is one."""
+    """`pairs`: each annotator's goal, None = all. `repeats`: share of showings that repeat. `votes`: annotators that
+    see a couple at most, 0 = all of them. `guided`: share of choices that follow the reward, once there is one."""
 
     seed: int = 0
     pairs: int | None = None
@@ -125,7 +125,12 @@ class Session:
     None = all that are there; `grow` adds to them."""
 
     def __init__(
-        self, store: Store, rules: Rules | None = None, *, guide: Guide | None = None, scope: Iterable[str] | None = None
+        self,
+        store: Store,
+        rules: Rules | None = None,
+        *,
+        guide: Guide | None = None,
+        scope: Iterable[str] | None = None,
     ) -> None:
         self.store, self.rules, self.guide = store, rules or Rules(), guide
         self.outlines: dict[str, Outline] = {}
