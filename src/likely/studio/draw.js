@@ -55,7 +55,7 @@ function table(head, rows) {
   body.append(...rows.map((cells) => {
     const line = make("tr");
     line.append(...cells.map((cell, k) => {
-      const place = make(!head.length && !k ? "th" : "td", !head.length && !k ? "rowname" : "", cell);
+      const place = make(!head.length && !k ? "th" : "td", !head.length && !k ? "rowname" : "", cell || "–");
       if (place.tagName === "TH") place.scope = "row";
       return place;
     }));
@@ -80,21 +80,26 @@ function compare() {
 async function bytes(side) {
   const id = shown;
   const answer = await ask(`/api/media/${id}/${side}`);
-  const url = URL.createObjectURL(await answer.blob());
-  if (id !== shown) {
-    URL.revokeObjectURL(url);
-    return null;
-  }
+  const blob = await answer.blob();
+  if (id !== shown) return null;
+  const url = URL.createObjectURL(blob);
   urls.push(url);
-  return url;
+  return { url, drawing: blob.type === "image/svg+xml" };
 }
 
 function picture(side) {
   const outer = make("div", "picture"), image = make("img");
   image.alt = `${side} picture`;
-  image.addEventListener("load", () => image.classList.toggle("small", image.naturalWidth < 200 && image.naturalHeight < 200));
+  image.addEventListener("load", () => {
+    const small = image.naturalWidth < 200 && image.naturalHeight < 200; // pixels that were made one by one
+    if (small && !image.classList.contains("drawing")) image.classList.add("small");
+  });
   image.addEventListener("error", () => outer.replaceChildren(make("p", "empty", "This picture cannot be shown.")));
-  bytes(side).then((url) => { if (url) image.src = url; }, (error) => trouble(error.message));
+  bytes(side).then((found) => {
+    if (!found) return;
+    image.classList.toggle("drawing", found.drawing);
+    image.src = found.url;
+  }, (error) => trouble(error.message));
   outer.append(image);
   return outer;
 }
@@ -115,7 +120,7 @@ function sound(kind, side) {
   player.addEventListener("ended", heard);
   player.addEventListener("play", () => players.filter((one) => one !== player).forEach((one) => one.pause()));
   player.addEventListener("error", () => { note.textContent = "This recording cannot be played: skip the pair (s)."; });
-  bytes(side).then((url) => { if (url) player.src = url; }, (error) => trouble(error.message));
+  bytes(side).then((found) => { if (found) player.src = found.url; }, (error) => trouble(error.message));
   players.push(player);
   outer.append(player, note);
   return outer;

@@ -1,13 +1,14 @@
 """Which pair says most: the one that a reward learned so far is least sure of.
 
-From the judgements at hand a reward is fitted now and then, in the background, and K more to judgements of items drawn
-with replacement. They give P_k(left) for a couple; what its answer would tell about the reward is
+From the judgements at hand a reward is fitted now and then, in the background, and K - 1 more to judgements of items
+drawn with replacement. They give P_k(left) for a couple; what is not known about its answer is
 
-    H(mean_k P_k) - mean_k H(P_k),     H(p) = -p log p - (1 - p) log(1 - p)
+    H(mean_k P_k),     H(p) = -p log p - (1 - p) log(1 - p)
 
-the mutual information of answer and reward: large where the rewards disagree, small where all of them say 1/2, for
-such a couple may well be a tie. (Houlsby et al. 2011, arXiv:1112.5745; the bootstrap stands for the posterior.) Of a
-reward that was given there is one: the couple whose P(left) is nearest 1/2.
+which is large where every reward says 1/2, and where they disagree. (Only the latter would be H(mean) - mean H, Houlsby
+et al. 2011, arXiv:1112.5745; but words that nobody has judged yet weigh nothing in all K rewards, so that these agree on
+1/2 just where nothing is known.) Of a reward that was given K is 1. A couple that is a true tie looks unsure for ever:
+that is why a share of the couples is not chosen but drawn.
 
 Texts are read by their words, rows of tables by the steps of the generator that made them, where it is a policy. Of
 other media no reward can be learned here, and couples are drawn.
@@ -61,15 +62,14 @@ class Guide:
         self._busy = threading.Lock()
 
     def worth(self, couples: Iterable[Pair]) -> dict[Any, float]:
-        """How much the answers to these couples would tell; those that no reward was read of are left out."""
+        """Nats of the answers to these couples; those of candidates that no reward was read of are left out."""
         known = self._rewards
         found = [one for one in couples if one.first in known and one.second in known]
         if not found:
             return {}
         z = np.stack([known[one.first] for one in found]) - np.stack([known[one.second] for one in found])
         p = 1 / (1 + np.exp(-np.clip(z, -30, 30)))  # (n, K)
-        told = _entropy(p.mean(1)) - (_entropy(p).mean(1) if p.shape[1] > 1 else 0.0)
-        return dict(zip(found, told.tolist(), strict=True))
+        return dict(zip(found, _entropy(p.mean(1)).tolist(), strict=True))
 
     def consider(self, decided: int, items: Sequence[str]) -> None:
         """Fit, if there are enough new judgements; read a given reward, if there are enough new items."""

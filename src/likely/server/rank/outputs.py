@@ -22,7 +22,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from likely.align.features import written
 from likely.align.preference import Candidate
 from likely.errors import ArtifactError, DataError, OptionError
 
@@ -118,6 +117,8 @@ class Maker:
         if prompt is None or isinstance(prompt, dict):
             raise DataError(f"{self.name!r} is a language model: it needs texts to answer, --prompts prompts.txt")
         if checkpoint.template is None:
+            from likely.align.features import written
+
             return checkpoint.encode(written(prompt))
         return checkpoint.chat(prompt if isinstance(prompt, list) else [{"role": "user", "content": prompt}])
 

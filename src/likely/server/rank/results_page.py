@@ -28,8 +28,8 @@ table{border-collapse:collapse;width:100%;font-size:.92rem}.wide{overflow-x:auto
 td,th{text-align:left;padding:8px 16px 8px 0;border-top:1px solid var(--line);vertical-align:top;font-weight:400}
 thead th{color:var(--soft);font-size:.82rem;border:0;white-space:nowrap}tbody th{font-weight:600;min-width:6em}
 .n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}small{color:var(--soft);display:block}
-ul{margin:0;padding-left:1.2em}li{margin:.3em 0}.warn{border-left:3px solid var(--look);padding:2px 0 2px 16px}
-svg{display:block;width:100%;height:auto;overflow:visible;margin:4px 0 10px}svg text{font-size:13px;fill:var(--ink)}
+ul{margin:0;padding-left:1.2em}li{margin:.3em 0}.warn{border-left:3px solid var(--look);padding:2px 0 2px 34px}
+svg{display:block;width:100%;max-width:640px;height:auto;margin:4px 0 10px}svg text{font-size:13px;fill:var(--ink)}
 svg .tick{font-size:11px;fill:var(--soft)}.zero{stroke:var(--line)}.span{stroke:var(--made);stroke-width:5;
 stroke-linecap:round;opacity:.3}.dot{fill:var(--made)}
 pre{background:var(--faint);border-radius:6px;padding:10px 14px;overflow-x:auto;white-space:pre-wrap;
@@ -121,7 +121,7 @@ def _plot(places: Sequence[Place]) -> str:
     ends = [0.0, *(v for one in places for v in (one.low, one.high, one.strength) if math.isfinite(v))]
     low, high = min(ends), max(ends)
     span = (high - low) or 1.0
-    left, wide, row = 200.0, 560.0, 30.0
+    left, wide, row = 150.0, 340.0, 28.0
 
     def x(value: float) -> float:
         return left + wide * (value - low) / span
@@ -136,13 +136,13 @@ def _plot(places: Sequence[Place]) -> str:
             )
     for k, one in enumerate(places):
         y = 18 + row * k
-        name = one.name if len(one.name) <= 26 else one.name[:25] + "…"
+        name = one.name if len(one.name) <= 18 else one.name[:17] + "…"
         parts.append(f'<text x="{left - 20:.0f}" y="{y + 5:.0f}" text-anchor="end">{escape(name)}</text>')
         if math.isfinite(one.low):
             parts.append(f'<line class="span" x1="{x(one.low):.1f}" x2="{x(one.high):.1f}" y1="{y:.0f}" y2="{y:.0f}"/>')
         parts.append(f'<circle class="dot" cx="{x(one.strength):.1f}" cy="{y:.0f}" r="5"/>')
     label = "strength of each model with its interval"
-    return f'<svg viewBox="0 0 800 {tall:.0f}" role="img" aria-label="{label}">{"".join(parts)}</svg>'
+    return f'<svg viewBox="0 0 520 {tall:.0f}" role="img" aria-label="{label}">{"".join(parts)}</svg>'
 
 
 def _people(annotators: Sequence[Annotator]) -> str:
