@@ -36,9 +36,9 @@ CHROMIUM = "/usr/bin/chromium"
 def texts(count: int, models: str = "xy", prompt: str = "Question") -> list[Item]:
     """Items of a text a model."""
     return [
-        Item(f"item-{k}", f"{prompt} {k}?", tuple(Candidate.text(f"answer {k} {m}", model=f"model-{m}") for m in models))
+        Item(f"item-{k}", f"{prompt} {k}?", tuple(Candidate.text(f"says {k} {m}", model=f"model-{m}") for m in models))
         for k in range(count)
-    ]  # fmt: skip
+    ]
 
 
 def sound(pitch: float, seconds: float = 0.3) -> bytes:

@@ -51,10 +51,10 @@ class Words(Maker):
 
     def make(self, wanted: Any) -> list[list[Candidate]]:
         self.asked += sum(len(one.seeds) for one in wanted)
-        return [
-            [self._candidate(f"{self.name} says {seed % self.choices}".encode(), "text/plain", seed) for seed in one.seeds]
-            for one in wanted
-        ]  # fmt: skip
+        return [[self._says(seed) for seed in one.seeds] for one in wanted]
+
+    def _says(self, seed: int) -> Candidate:
+        return self._candidate(f"{self.name} says {seed % self.choices}".encode(), "text/plain", seed)
 
 
 def work(store: Store, asked: list[Any], models: list[Any], pairs: int, seed: int = 0) -> Making:
@@ -197,7 +197,8 @@ def test_prompts(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("", "holds no prompts"), ("Why?", "line 1 is no JSON"), ('[\n{"prompt": "a"}]', "one JSON list"),
-        ('{"question": "Why?"}', "line 1 is .*question.*wanted is"), ('{"prompt": ""}', "says something"), ("3", "wanted is"),
+        ('{"question": "Why?"}', "line 1 is .*question.*wanted is"), ('{"prompt": ""}', "says something"),
+        ("3", "wanted is"),
         ('{"prompt": "a"}\n{"messages": [{"role": 1}]}', "line 2, messages"), ('{"given": {}}', "a wish"),
         ('{"messages": [{"role": "assistant", "content": "I."}]}', "nobody asks"),
         ('{"prompt": "\\ud800"}', "surrogate"),

@@ -5,10 +5,10 @@ drawn with replacement. They give P_k(left) for a couple; what is not known abou
 
     H(mean_k P_k),     H(p) = -p log p - (1 - p) log(1 - p)
 
-which is large where every reward says 1/2, and where they disagree. (Only the latter would be H(mean) - mean H, Houlsby
-et al. 2011, arXiv:1112.5745; but words that nobody has judged yet weigh nothing in all K rewards, so that these agree on
-1/2 just where nothing is known.) Of a reward that was given K is 1. A couple that is a true tie looks unsure for ever:
-that is why a share of the couples is not chosen but drawn.
+which is large where every reward says 1/2, and where they disagree. (Only the latter would be H(mean) - mean H,
+Houlsby et al. 2011, arXiv:1112.5745; but words that nobody has judged yet weigh nothing in all K rewards, so that
+these agree on 1/2 just where nothing is known.) Of a reward that was given K is 1. A couple that is a true tie looks
+unsure for ever: that is why a share of the couples is not chosen but drawn.
 
 Texts are read by their words, rows of tables by the steps of the generator that made them, where it is a policy. Of
 other media no reward can be learned here, and couples are drawn.
