@@ -23,7 +23,7 @@ SCRIPTS = (
 
 def payloads(url: str) -> list[str]:
     """150 texts. What runs says so at `url`, in a variable of the page, and in a dialogue."""
-    script = f"top.hit=1;new Image().src=`{url}`;alert(1)"
+    script = f"self.hit=1;try{{top.hit=1}}catch{{}};new Image().src=`{url}`;alert(1)"
     return [(start + body).replace("JS", script).replace("URL", url) for start in BREAKS for body in SCRIPTS]
 
 

@@ -197,6 +197,19 @@ def poisoned(texts: list[str], url: str) -> list[Item]:
     return items
 
 
+WALK = """async (reasons) => {
+    let told = 0;
+    while (shown && !document.querySelector("main iframe")) {
+        told += document.querySelector("main").innerText.length;
+        if (document.querySelector("main img")) await new Promise((go) => setTimeout(go, 100));
+        const criteria = Object.fromEntries(state.criteria.map((name) => [name, "left"]));
+        const reason = reasons[state.count.done % 150];
+        await send("/api/answer", {id: shown, choice: "left", reason, criteria});
+    }
+    return told;
+}"""
+
+
 def test_nothing_that_is_stored_runs(browser: Any, start: Start, tmp_path: Path) -> None:
     with listening() as (url, heard):
         bad = payloads(url)
@@ -209,21 +222,21 @@ def test_nothing_that_is_stored_runs(browser: Any, start: Start, tmp_path: Path)
         page.on("dialog", lambda one: (dialogues.append(one.message), one.dismiss()))
         ready(page, 0)
         assert page.locator("legend").count() == 7
-        seen = page.evaluate(
-            """async (reasons) => {
-                let told = 0;
-                while (shown) {
-                    told += document.querySelector("main").innerText.length;
-                    if (document.querySelector("iframe, img")) await new Promise((go) => setTimeout(go, 60));
-                    const criteria = Object.fromEntries(state.criteria.map((name) => [name, "left"]));
-                    const reason = reasons[state.count.done % 150];
-                    await send("/api/answer", {id: shown, choice: "left", reason, criteria});
-                }
-                return told;
-            }""",
-            bad,
-        )
+        seen = framed = 0
+        while page.evaluate("!!shown"):
+            seen += page.evaluate(WALK, bad)
+            if page.evaluate("!!document.querySelector('main iframe')"):
+                page.wait_for_timeout(50)
+                frames = page.main_frame.child_frames
+                for one in frames:
+                    until(
+                        one, "document.readyState === 'complete' && document.documentElement.outerHTML.includes('hit')"
+                    )
+                assert [one.evaluate("window.hit") for one in frames] == [None] * 2
+                framed += 1
+                page.evaluate("send('/api/answer', {id: shown, choice: 'tie'})")
         assert seen > 150 * 40
+        assert framed == 15
         assert page.locator("#trouble").is_hidden(), page.locator("#trouble").inner_text()
         assert len(kept(live)) == len(items)
         more = [Comparison(items[k % 70].id, tuple(items[k % 70].by_id), text, ("left", "right")[k % 2], reason=text,
