@@ -26,6 +26,7 @@ from likely.align.preference import Candidate
 from likely.errors import ArtifactError, DataError, OptionError
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@:/+-]{0,99}")
+NOT = (".txt", ".jsonl", ".json", ".csv", ".db")
 HASHED = (".safetensors", ".json", ".gguf", ".jinja", ".model", ".txt")
 Given = Callable[[Any], Any]
 
@@ -203,6 +204,8 @@ def located(source: str) -> Path:
     from likely.language import packaged
 
     path = Path(source)
+    if path.suffix.lower() in NOT and path.is_file():
+        raise ArtifactError(f"{source!r} is no model; prompts come behind one: likely rank smollm2 --prompts {source}")
     if path.exists():
         return path
     if source in packaged.NAMES:
