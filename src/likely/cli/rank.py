@@ -177,11 +177,9 @@ def _page(  # noqa: PLR0913
     session: Session, making: Making | None, people: list[str], store: str, host: str, port: int, public: bool,
     names: list[str], no_open: bool, quiet: bool,
 ) -> None:  # fmt: skip
+    from likely.server.listen import bind, url
     from likely.server.rank.host import Host, link, tokens
-    from likely.server.rank.results import gather
-    from likely.server.rank.results_page import page
     from likely.server.rank.routes import App
-    from likely.server.run import bind, url
     from likely.server.settings import Access
 
     keys = tokens(people, os.environ.get(VARIABLE, "").strip())
@@ -189,6 +187,9 @@ def _page(  # noqa: PLR0913
     address = url(made)
 
     def told() -> str:
+        from likely.server.rank.results import gather
+        from likely.server.rank.results_page import page
+
         return page(gather(session.store.judgements(), _named(store)))
 
     app = App(session, Access.of(keys, hosts=names), (*people, None), making=making, results=told)

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import quote
 
 from likely.registry import require
-from likely.server.run import BACKLOG, DOING, IDLE, plain, protocol
+from likely.server.listen import BACKLOG, DOING, IDLE, plain, protocol
 from likely.server.settings import Limits
 
 LAST = 3.0  # seconds for answers under way when it ends
