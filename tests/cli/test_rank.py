@@ -63,7 +63,7 @@ def test_rows_are_judged_in_the_terminal_and_a_run_goes_on(
 
     told = run("rank --results --store j.db -o results.html", tmp_path)
     assert told.returncode == 0, told.stderr
-    assert "12 judgements of 12 items by 1 annotators (1 taken back, 0 repeats)" in told.stdout
+    assert "12 judgements of 12 items by 1 annotator (1 taken back, 0 repeats)" in told.stdout
     assert re.search(r"^(young|old) +-?\d", told.stdout, re.MULTILINE)
     assert "said left in all 12 decisions" in told.stdout
     assert "likely rank --store j.db --annotators anna,bob" in told.stdout

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+import threading
 import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -82,7 +83,7 @@ def main(  # noqa: PLR0913  (one argument an option)
     rules = Rules(seed, pairs, repeats, votes, criteria=asked)
     slots, makers = _plan(models or [], prompts, pairs, temperature or [1.0], tokens, seed)
     with Store(store, patience=PATIENCE) as kept:
-        guide = _guide(kept, reward, seed)
+        guide = _guide(kept, reward, makers, seed)
         scope = [slot.item for slot in slots] if slots else None
         if slots and pairs is None:
             rules = Rules(
@@ -150,14 +151,21 @@ def _plan(
     return plan(asked, len(makers), pairs or (len(asked) * width or PAIRS), seed), makers
 
 
-def _guide(store: Store, reward: Path | None, seed: int) -> Guide:
+def _guide(store: Store, reward: Path | None, makers: list[Any], seed: int) -> Guide:
     from likely.server.rank.choosing import Guide
 
     if reward is None:
         return Guide(store, seed=seed)
     from likely.align.reward import RewardModel
 
-    return Guide(store, reward=RewardModel.load(reward), seed=seed)
+    try:
+        taste = RewardModel.load(reward)
+    except OptionError:  # it looks at the steps of a generator
+        generators = [maker for maker in makers if maker.generator]
+        if not generators:
+            raise
+        taste = RewardModel.load(reward, generators[0].model)
+    return Guide(store, reward=taste, seed=seed)
 
 
 def _making(
@@ -178,6 +186,7 @@ def _page(  # noqa: PLR0913
     names: list[str], no_open: bool, quiet: bool,
 ) -> None:  # fmt: skip
     from likely.server.listen import bind, url
+    from likely.server.rank import view
     from likely.server.rank.host import Host, link, tokens
     from likely.server.rank.routes import App
     from likely.server.settings import Access
@@ -192,6 +201,8 @@ def _page(  # noqa: PLR0913
 
         return page(gather(session.store.judgements(), _named(store)))
 
+    if any(one.media == "application/json" for line in session.outlines.values() for one in line.candidates):
+        threading.Thread(target=view.prepare, daemon=True).start()
     app = App(session, Access.of(keys, hosts=names), (*people, None), making=making, results=told)
 
     def started() -> None:

@@ -68,15 +68,21 @@ def text(found: Results) -> str:
     """For a terminal; what came from others holds no control characters."""
     counts = found.counts
     lines = [
-        f"{counts['active']} judgements of {counts['items']} items by {counts['annotators']} annotators "
-        f"({counts['undone']} taken back, {counts['repeats']} repeats)",
-        f"{counts['pairs']} pairs: {counts['pairs'] - counts['ties']} decided, {counts['ties']} ties; "
+        f"{many(counts['active'], 'judgement')} of {many(counts['items'], 'item')} by "
+        f"{many(counts['annotators'], 'annotator')} ({counts['undone']} taken back, "
+        f"{many(counts['repeats'], 'repeat')})",
+        f"{many(counts['pairs'], 'pair')}: {counts['pairs'] - counts['ties']} decided, {counts['ties']} ties; "
         f"{counts['bad']} both bad, {counts['skip']} skipped",
         "", str(found.agreement), "", str(found.ranking) if found.ranking is not None else found.why,
     ]  # fmt: skip
     for why, command in found.steps:
         lines += ["", why, f"  {command}"]
     return plain("\n".join(lines))
+
+
+def many(n: int, noun: str) -> str:
+    """1 pair, 2 pairs."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
 def plain(words: str) -> str:

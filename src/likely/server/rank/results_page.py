@@ -8,7 +8,7 @@ from html import escape
 
 from likely.align.agreement import Annotator, Share
 from likely.align.ranking import Place, Ranking
-from likely.server.rank.results import Results
+from likely.server.rank.results import Results, many
 
 MODELS = 40  # drawn
 STYLE = """
@@ -48,11 +48,10 @@ def page(found: Results) -> str:
     counts, a = found.counts, found.agreement
     parts = [
         HEAD.format(style=STYLE), "<h1>What people prefer</h1>",
-        f"<p>{counts['active']:,} judgements of {counts['items']:,} items by {counts['annotators']:,} "
-        f"{'person' if counts['annotators'] == 1 else 'people'}: {counts['pairs'] - counts['ties']:,} pairs decided, "
-        f"{counts['ties']:,} ties, {counts['bad']:,} both bad, {counts['skip']:,} skipped. "
-        f"<span class=soft>{counts['repeats']:,} showings were repeats, {counts['undone']:,} answers were taken back."
-        "</span></p>",
+        f"<p>{many(counts['active'], 'judgement')} of {many(counts['items'], 'item')} by "
+        f"{many(counts['annotators'], 'annotator')}: {many(counts['pairs'] - counts['ties'], 'pair')} decided, "
+        f"{many(counts['ties'], 'tie')}, {counts['bad']:,} both bad, {counts['skip']:,} skipped; "
+        f"<span class=soft>{many(counts['repeats'], 'repeat')}, {counts['undone']:,} taken back.</span></p>",
         '<div class="tiles">',
         _tile("Do people agree?", "-" if a.alpha is None else f"{a.alpha:.2f}",
               _alpha(a.interval, a.several) if a.alpha is not None else f"{a.several:,} pairs have two votes or more"),

@@ -87,6 +87,11 @@ def media(one: Candidate) -> tuple[bytes, str] | None:
     return one.content, one.media.partition(";")[0].strip().lower()
 
 
+def prepare() -> None:
+    """Import what draws windows of time, which takes seconds, before somebody waits for it."""
+    from likely.codecs.series import plot  # noqa: F401
+
+
 def drawn(found: list[Any]) -> bytes | None:
     """A window of time as SVG: lists of numbers, or rows with columns of numbers; None where it is none."""
     from likely.codecs.series.plot import plot
