@@ -105,6 +105,7 @@ def main(  # noqa: PLR0913  (one argument an option)
         finally:
             if making is not None:
                 making.stop()
+                say("Finishing the pairs that are being made ...", quiet or making.state.stage != "making")
                 making.wait(60)
         if making is not None and making.state.stage == "failed":
             raise LikelyError(making.state.error)

@@ -296,10 +296,12 @@ document.addEventListener("keydown", (event) => {
 
 document.querySelectorAll("[data-choice]").forEach((one) => one.addEventListener("click", (event) => {
   if (event.detail < 2) answer(one.dataset.choice);
+  if (event.detail) one.blur(); // by mouse: the space bar is for playing again
 }));
-document.querySelectorAll("[data-strength]").forEach((one) => one.addEventListener("click", () => {
+document.querySelectorAll("[data-strength]").forEach((one) => one.addEventListener("click", (event) => {
   strength = strength === Number(one.dataset.strength) ? 0 : Number(one.dataset.strength);
   pressed();
+  if (event.detail) one.blur();
 }));
 $("undo").addEventListener("click", () => undo());
 $("pause").addEventListener("click", () => pause(!paused));

@@ -143,6 +143,21 @@ def test_a_locked_database_is_told_and_the_answer_given_again(start: Start, tmp_
     assert [one.choice for one in live.session.store.judgements().comparisons] == ["right"]
 
 
+def test_a_database_that_is_gone_is_told(start: Start, tmp_path: Path) -> None:
+    live = start(texts(2))
+    said = {"id": state(live)["showing"]["id"], "choice": "right"}
+    for path in tmp_path.glob("judgements.db*"):
+        path.rename(path.with_name(f"away-{path.name}"))
+    with live.http() as http:
+        refused = http.post("/api/answer", json=said)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "storage")
+        assert "was removed or replaced" in refused.json()["error"]["message"]
+        for path in tmp_path.glob("away-*"):
+            path.rename(path.with_name(path.name.removeprefix("away-")))
+        assert http.post("/api/answer", json=said).json()["count"]["done"] == 1
+    assert [one.choice for one in live.session.store.judgements().comparisons] == ["right"]
+
+
 def test_pictures_and_sounds_are_only_those_that_lie_there(start: Start) -> None:
     items = [Item(f"t{k}", None, (Candidate(sound(1 + k), "audio/wav", "x"), Candidate(sound(9 + k), "audio/wav", "y")))
              for k in range(2)]  # fmt: skip
