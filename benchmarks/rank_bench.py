@@ -112,6 +112,10 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=4)
     seeds = parser.parse_args().seeds
     judgements = exchange.read(DATA / "hh_harmless_base_test_half_a.jsonl.gz")
+    two = {
+        item.id: item for item in judgements.items if len(item.candidates) == 2
+    }  # of more, some pairs have no answer
+    judgements = Judgements(tuple(two.values()), tuple(one for one in judgements.comparisons if one.item in two))
     rows: list[dict[str, Any]] = []
     for answers in ("people", "taste"):
         for asked, share in (("drawn", 0.0), ("guided", 0.7)):

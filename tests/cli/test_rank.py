@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -152,6 +153,14 @@ def test_an_empty_store_has_results_that_say_so(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "There are no judgements." in done.stdout
     assert "Judge on: 0 pairs are decided" in done.stdout
+
+
+def test_help_and_the_page_need_no_torch() -> None:
+    code = (
+        "import sys, likely.cli.rank, likely.server.rank.routes, likely.server.rank.host, likely.server.rank.making; "
+        "sys.exit('torch' in sys.modules or 'scipy' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_links_are_kept_with_a_secret_and_passwords_are_not_shown() -> None:

@@ -188,9 +188,8 @@ def _page(  # noqa: PLR0913
 ) -> None:  # fmt: skip
     from likely.server.listen import bind, url
     from likely.server.rank import view
-    from likely.server.rank.host import Host, link, tokens
+    from likely.server.rank.host import Host, access, link, tokens
     from likely.server.rank.routes import App
-    from likely.server.settings import Access
 
     keys = tokens(people, os.environ.get(VARIABLE, "").strip())
     made = bind(host, port, public=public)
@@ -204,7 +203,7 @@ def _page(  # noqa: PLR0913
 
     if any(one.media == "application/json" for line in session.outlines.values() for one in line.candidates):
         threading.Thread(target=view.prepare, daemon=True).start()
-    app = App(session, Access.of(keys, hosts=names), (*people, None), making=making, results=told)
+    app = App(session, access(keys, names), (*people, None), making=making, results=told)
 
     def started() -> None:
         width = max(len(person) for person in people)

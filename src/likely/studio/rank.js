@@ -52,7 +52,7 @@ async function send(path, body) {
       trouble(error.message, true);
       if (error.code !== "unplayed") await look();
     } else {
-      trouble(error.message);
+      trouble(error.code === "storage" ? `${error.message} What you said is kept here until then.` : error.message);
     }
   } finally {
     busy = false;
@@ -66,7 +66,7 @@ async function look() {
     if (!waiting && !$("trouble").classList.contains("mild")) trouble(null);
   } catch (error) {
     trouble(error.message);
-    if (!state) rest("Not yet", "Nothing can be shown.");
+    if (!state) rest("Nothing to show yet", "What is missing stands above.");
   }
 }
 
@@ -303,6 +303,9 @@ document.querySelectorAll("[data-strength]").forEach((one) => one.addEventListen
   pressed();
   if (event.detail) one.blur();
 }));
+$("criteria").addEventListener("click", (event) => { // by mouse: arrows are for the answer again, not for these
+  if (event.detail) setTimeout(() => document.activeElement?.blur(), 0);
+});
 $("undo").addEventListener("click", () => undo());
 $("pause").addEventListener("click", () => pause(!paused));
 $("retry").addEventListener("click", () => (waiting ? send(waiting.path, waiting.body) : look()));

@@ -20,13 +20,12 @@ import pytest
 
 from likely.align.preference import Candidate, Item
 from likely.server.rank import Rules, Session
-from likely.server.rank.host import Host, link
+from likely.server.rank.host import Host, access, link
 from likely.server.rank.making import Making
 from likely.server.rank.results import gather
 from likely.server.rank.results_page import page as written
 from likely.server.rank.routes import App
 from likely.server.run import bind, url
-from likely.server.settings import Access
 from likely.server.store import Store
 
 KEYS = ("token-of-anna", "token-of-bob", "token-of-the-owner")
@@ -98,7 +97,7 @@ def pages(folder: Path) -> Iterator[Start]:
             return written(gather(store.judgements(), name, draws=20))
 
         made = making(store, session) if making else None
-        app = App(session, Access.of(keys), (*people, None), making=made, results=results)
+        app = App(session, access(keys, ["rank.example.org"]), (*people, None), making=made, results=results)
         ready = threading.Event()
         host, sock = Host(app, started=ready.set), bind("127.0.0.1", 0)
         thread = threading.Thread(target=host.run, args=(sock,))

@@ -66,9 +66,11 @@ def test_everything_by_keyboard(browser: Any, start: Start, tmp_path: Path) -> N
     page.keyboard.type("left is shorter, u")
     page.keyboard.press("Enter")
     page.get_by_label("tie").check(force=True)
+    page.locator("fieldset input").nth(1).focus()
     page.keyboard.press("ArrowRight")  # moves among the radio buttons: right
-    page.locator("h2").first.click()
-    page.locator("body").evaluate("document.activeElement.blur()")
+    page.locator("fieldset label").nth(0).click()
+    page.locator("fieldset label").nth(2).click()  # by mouse; the arrows then mean the answer again
+    until(page, "document.activeElement === document.body")
     page.keyboard.press("ArrowLeft")
     ready(page, 1)
     assert kept(live) == [("left", 2, "left is shorter, u")]

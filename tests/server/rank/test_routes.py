@@ -90,7 +90,11 @@ def test_who_may_ask(start: Start) -> None:
     assert status("GET", "/", None, sec_fetch_site="cross-site") == 200  # a link in a letter
     assert status("GET", "/api/answer") == 405
     assert status("GET", "/etc/passwd") == status("GET", "/static/../rank.html") == status("GET", "/static/x.js") == 404
+    assert status("POST", "/api/answer", host="rank.example.org", origin="https://evil.example") == 403
+    assert status("GET", "/api/state", host="rank.example.org:80") == 403
     assert len(live.session.store.judgements()) == 0
+    proxy = {"host": "rank.example.org", "origin": "https://rank.example.org", "sec_fetch_site": "same-origin"}
+    assert status("POST", "/api/answer", **proxy) == 200
     assert status("POST", "/api/answer", origin=live.url, sec_fetch_site="same-origin") == 200
 
 

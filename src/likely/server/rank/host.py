@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from likely.registry import require
 from likely.server.listen import BACKLOG, DOING, IDLE, plain, protocol
-from likely.server.settings import Limits
+from likely.server.settings import Access, Limits
 
 LAST = 3.0  # seconds for answers under way when it ends
 
@@ -27,6 +27,12 @@ def tokens(annotators: Sequence[str], secret: str = "") -> list[str]:
         return [secrets.token_urlsafe(24) for _ in range(len(annotators) + 1)]
     names = [*(f"annotator {name}" for name in annotators), "owner"]
     return [hmac.new(secret.encode(), name.encode(), hashlib.sha256).hexdigest()[:40] for name in names]
+
+
+def access(keys: Sequence[str], names: Sequence[str] = ()) -> Access:
+    """Who may ask: those who hold a token, by the server's address or by a name (HOST[:PORT]) that a proxy gives it, with
+    or without TLS. Raises OptionError."""
+    return Access.of(keys, hosts=names, origins=[f"https://{name}" for name in names])
 
 
 def link(address: str, token: str, page: str = "/") -> str:
