@@ -30,8 +30,8 @@ def tokens(annotators: Sequence[str], secret: str = "") -> list[str]:
 
 
 def access(keys: Sequence[str], names: Sequence[str] = ()) -> Access:
-    """Who may ask: those who hold a token, by the server's address or by a name (HOST[:PORT]) that a proxy gives it, with
-    or without TLS. Raises OptionError."""
+    """Who may ask: those who hold a token, by the server's address or by a name (HOST[:PORT]) that a proxy gives it,
+    with or without TLS. Raises OptionError."""
     return Access.of(keys, hosts=names, origins=[f"https://{name}" for name in names])
 
 
