@@ -73,6 +73,15 @@ def test_rows_are_judged_in_the_terminal_and_a_run_goes_on(
     assert "<script" not in page
 
 
+def test_a_wish_holds_in_all_that_is_shown(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = "rank young.likely --given sex=F --given age=30..40 --pairs 3 --store wish-f.db --terminal"
+    done = typed(command, "t\n" * 3, folder, monkeypatch)
+    assert done.returncode == 0, done.stderr
+    ages = [float(found) for found in re.findall(r"\]\nage: ([\d.]+)\nsex: F\n", done.stdout)]
+    assert len(ages) == 6
+    assert all(30 <= age <= 40 for age in ages)
+
+
 def test_a_page_is_served_and_ended(tmp_path: Path) -> None:
     with Store(tmp_path / "j.db") as store:
         store.add_items(texts(3))
@@ -137,6 +146,10 @@ def test_a_terminal_shows_no_pictures_and_obeys_no_output(tmp_path: Path, monkey
         ("rank young.likely --store mysql://x/y", "cannot be kept at mysql"),
         ("rank young.likely --reward young.likely", "reward"),
         ("rank young.likely --results", "leave models"),
+        ("rank young.likely --given sex", "--given"),
+        ("rank young.likely --given sex=X --terminal --store wish.db", "sex"),
+        ("rank young.likely --given sex=F --prompts prompts.txt", "not both"),
+        ("rank --given sex=F", "name one"),
         ("rank -o x.html", "likely rank --results"),
         ("rank --results --store nowhere.db", "There is no 'nowhere.db' yet"),
         ("rank young.likely --terminal --prompts prompts.txt --store fails.db", "answers no texts"),

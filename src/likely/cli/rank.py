@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from likely.cli.options import Quiet, Seed, say
+from likely.cli.options import pairs as parsed
 from likely.errors import LikelyError, OptionError
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def main(  # noqa: PLR0913  (one argument an option)
         show_default=False,
     )] = None,
     prompts: Annotated[Path | None, typer.Option(help="What to ask: .txt, a prompt a line, or .jsonl.")] = None,
+    given: Annotated[list[str] | None, typer.Option(help="What holds in every row: sex=F; may be repeated.")] = None,
     pairs: Annotated[int | None, typer.Option(
         help=f"Pairs to judge; else one a prompt, {PAIRS} without prompts.")] = None,
     store: Annotated[str, typer.Option(help="Where judgements are kept: a file or postgresql://")] = "judgements.db",
@@ -64,7 +66,7 @@ def main(  # noqa: PLR0913  (one argument an option)
     """Say which of two outputs is better: likely rank smollm2 --prompts prompts.txt"""
     people = _people(annotators)
     if results:
-        if models or prompts:
+        if models or prompts or given:
             raise OptionError("--results shows what is in the store: leave models and --prompts out.")
         _results(store, out)
         return
@@ -75,13 +77,16 @@ def main(  # noqa: PLR0913  (one argument an option)
     if not models:
         if prompts is not None:
             raise OptionError(f"Who answers the prompts? Name a model: likely rank smollm2 --prompts {prompts}")
+        if given:
+            raise OptionError("--given is a wish for a model: name one, likely rank patients.likely --given sex=F")
         _filled(store)
     from likely.server.rank.session import Rules, Session
     from likely.server.store import Store
 
     asked = tuple(word.strip() for word in criteria.split(",") if word.strip())
     rules = Rules(seed, pairs, repeats, votes, criteria=asked)
-    slots, makers = _plan(models or [], prompts, pairs, temperature or [1.0], tokens, seed)
+    makers = _makers(models or [], temperature or [1.0], tokens)
+    slots = _plan(makers, _asked(makers, prompts, given or []), pairs, seed) if makers else []
     with Store(store, patience=PATIENCE) as kept:
         guide = _guide(kept, reward, makers, seed)
         scope = [slot.item for slot in slots] if slots else None
@@ -131,25 +136,41 @@ def _filled(store: str) -> None:
         )
 
 
-def _plan(
-    models: list[str], prompts: Path | None, pairs: int | None, temperatures: list[float], tokens: int, seed: int
-) -> tuple[list[Any], list[Any]]:
-    """Slots and makers; none without models. Raises OptionError, DataError, ArtifactError."""
+def _makers(models: list[str], temperatures: list[float], tokens: int) -> list[Any]:
+    """Raises OptionError, ArtifactError."""
     if not models:
-        return [], []
+        return []
     from likely.server.rank import outputs
-    from likely.server.rank.making import plan
-    from likely.server.rank.prompts import read
 
     makers = outputs.makers(models, temperatures, tokens)
-    asked = read(prompts) if prompts is not None else []
-    talks = next((maker.name for maker in makers if not maker.generator), None)
-    if talks is not None and not asked:
-        raise OptionError(f"{talks!r} is a language model: give it something to answer, --prompts prompts.txt")
     if len(makers) == 1 and makers[0].settings.temperature == 0:
         raise OptionError("At temperature 0 a model says the same twice: give --temperature 0.8, or another model.")
+    return makers
+
+
+def _asked(makers: list[Any], prompts: Path | None, given: list[str]) -> list[Any]:
+    """What models are asked: prompts, or one wish; [] = nothing. Raises OptionError, DataError."""
+    if prompts is not None and given:
+        raise OptionError('Give --prompts or --given, not both; wishes stand in a file as {"given": {"sex": "F"}}.')
+    talks = next((maker.name for maker in makers if not maker.generator), None)
+    if talks is not None and prompts is None:
+        raise OptionError(f"{talks!r} is a language model: give it something to answer, --prompts prompts.txt")
+    if prompts is None:
+        wish = parsed(given, "--given", "sex=F")
+        return [wish] if wish else []
+    from likely.server.rank.prompts import read
+
+    return read(prompts)
+
+
+def _plan(makers: list[Any], asked: list[Any], pairs: int | None, seed: int) -> list[Any]:
+    """Slots. Raises OptionError."""
+    from likely.server.rank.making import plan
+
     width = max(1, len(makers) * (len(makers) - 1) // 2)
-    return plan(asked, len(makers), pairs or (len(asked) * width or PAIRS), seed), makers
+    spoken = any(not isinstance(one, dict) for one in asked)
+    number = pairs if pairs is not None else len(asked) * width if spoken or len(asked) > 1 else PAIRS
+    return plan(asked, len(makers), number, seed)
 
 
 def _guide(store: Store, reward: Path | None, makers: list[Any], seed: int) -> Guide:
