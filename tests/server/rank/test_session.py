@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -9,8 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import polars as pl
 import pytest
 
+import likely
 from likely.align.preference import Candidate, Comparison, Item
 from likely.errors import DataError, OptionError, StorageError
 from likely.server.rank import Rules, Session
@@ -280,8 +284,6 @@ def test_what_a_reward_is_unsure_of_comes_first(store: Store) -> None:
 
 
 def _nats(sure: bool, place: int) -> Any:
-    import numpy as np
-
     return np.array([4.0, 4.2, 3.9]) * place if sure else np.array([2.0, -2.0, 0.1]) * place
 
 
@@ -316,3 +318,23 @@ def test_a_guide_that_cannot_read_says_so_and_ranking_goes_on(store: Store) -> N
         judge(made, "anna", "right" if k % 2 else "left", most=1)
     assert made.guide is not None
     assert "image/png" in made.guide.note
+
+
+def test_a_guide_reads_rows_by_the_steps_of_their_generator(store: Store) -> None:
+    draw = np.random.default_rng(0)
+    frame = pl.DataFrame({name: draw.choice(list("abcd"), 300) for name in ("x", "y", "z")})
+    gen = likely.fit(frame, family="exact", progress=False)
+    rows = gen.sample(120, seed=1).to_dicts()
+    items = [Item(f"r{k:02}", None, tuple(Candidate(json.dumps(row).encode(), "application/json", "m", seed=s)
+                                          for s, row in enumerate(rows[2 * k : 2 * k + 2])))
+             for k in range(60)]  # fmt: skip
+    made = session(store, items, guide=Guide(store, background=False))
+    assert made.guide is not None
+    made.guide.generators.append(gen)
+    for k in range(45):
+        showing = made.next("ann")
+        assert showing is not None
+        left, right = (json.loads(one.content) for one in made.candidates(showing))
+        made.answer("ann", showing.id, "left" if (left["x"] < right["x"]) or k % 9 == 0 else "right")
+    assert made.guide.fits, made.guide.note
+    assert len(made.guide.worth(made.couples)) == len(made.couples) > 50

@@ -59,6 +59,7 @@ class Guide:
         self.fits, self.note = 0, ""  # what could not be done, and why
         self._rewards: dict[str, Array] = {}
         self._due, self._read = LEAST, 0
+        self._kept: tuple[Any, list[str], Any] | None = None
         self._busy = threading.Lock()
 
     def worth(self, couples: Iterable[Pair]) -> dict[Any, float]:
@@ -117,10 +118,18 @@ class Guide:
             some = np.concatenate([listed[k] for k in rng.integers(0, len(listed), len(listed))])
             if any(evidence.pairs[k].outcome != "tie" for k in some):
                 pieces.append(learn(evidence, some, self.seed, first.ridge))
-        candidates, prompts = self._candidates(items)
-        raw = looks.read(*looks.take(candidates, prompts))
+        names, raw = self._seen(items, looks)
         nats = np.stack([piece(raw) for piece in pieces], 1)  # (n, K)
-        return {one.id: nats[k] for k, one in enumerate(candidates)}
+        return {name: nats[k] for k, name in enumerate(names)}
+
+    def _seen(self, items: list[str], looks: Any) -> tuple[list[str], Any]:
+        """Ids of candidates and what the features read of them; kept while there are no more of them."""
+        lines = self.store.outlines(items)
+        key = looks.name, sum(len(line.candidates) for line in lines), len(lines)
+        if self._kept is None or self._kept[0] != key:
+            candidates, prompts = self._candidates(items)
+            self._kept = key, [one.id for one in candidates], looks.read(*looks.take(candidates, prompts))
+        return self._kept[1], self._kept[2]
 
     def _candidates(self, items: list[str]) -> tuple[list[Any], list[Any]]:
         candidates: list[Any] = []
