@@ -158,7 +158,7 @@ def _asked(makers: list[Any], prompts: Path | None, given: list[str]) -> list[An
     if prompts is None:
         wish = parsed(given, "--given", "sex=F")
         return [wish] if wish else []
-    from likely.server.rank.prompts import read
+    from likely.align.prompts import read
 
     return read(prompts)
 

@@ -15,12 +15,12 @@ from PIL import Image
 
 import likely
 from likely.align.preference import Candidate
+from likely.align.prompts import read
 from likely.errors import ArtifactError, DataError, LikelyError, OptionError
 from likely.language.decode import Engine
 from likely.server.rank import Session
 from likely.server.rank.making import Making, item_id, plan
 from likely.server.rank.outputs import Maker, Settings, Wanted, makers
-from likely.server.rank.prompts import read
 from likely.server.rank.session import couples_of
 from likely.server.store import Store
 
