@@ -41,8 +41,9 @@ def figures(
         Figure("spread", "Spread of the reward", MAKES, float(before["reward"].std()), float(after["reward"].std()), 0,
                0.0, "Its standard deviation over answers."),
     ]  # fmt: skip
-    if perplexity[0] is not None and perplexity[1] is not None:
-        found.append(Figure("perplexity", "Perplexity of other texts", KNOWS, perplexity[0], perplexity[1], -1, 0.005 * perplexity[0],
+    was, now = perplexity
+    if was is not None and now is not None:
+        found.append(Figure("perplexity", "Perplexity of other texts", KNOWS, was, now, -1, 0.005 * was,
                             "A token, of texts that have nothing to do with it: what it forgot."))  # fmt: skip
     return found
 
