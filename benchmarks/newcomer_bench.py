@@ -1,4 +1,4 @@
-"""A newcomer's hour: from `likely rank` to a model that follows their taste, through the commands of docs/align/taste.md.
+"""A newcomer's hour: from `likely rank` to a model that follows their taste, by the commands of docs/align/taste.md.
 
     python benchmarks/newcomer_bench.py --minutes 20
 
