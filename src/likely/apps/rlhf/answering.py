@@ -116,7 +116,7 @@ class Aligned:
 
 def align(  # noqa: PLR0913  (one argument a choice; all but three have defaults)
     model: Checkpoint | str | Path, prompts: Sequence[Any] | None, signal: Signal, *, method: str = "ppo",
-    beta: float = 0.05, seed: int = 0, minutes: float | None = None, steps: int | None = None, rate: float = 0.0,
+    beta: float = 0.1, seed: int = 0, minutes: float | None = None, steps: int | None = None, rate: float = 0.0,
     limit: float = 50.0, missing: float = 0.0, judge: Reward | None = None, features: Features | None = None,
     held: Sequence[str] = (), speaking: Speaking | None = None, listen: Listener | None = None,
     watch: Callable[[int, course.Row], None] | None = None, checkpoint: str | Path | None = None, **options: Any,
