@@ -107,8 +107,8 @@ def run(name: str, seed: int, models: tuple[RewardModel, RewardModel] | None, be
     reward, judge = (brief, brief) if models is None else models
     began = time.process_time()
     done = answering.align(
-        base, prompts, reward, judge=judge, beta=BETA, seed=seed, steps=STEPS[name], missing=MISSING[name], held=tales(),
-        speaking=Speaking(tokens=TOKENS[name]),
+        base, prompts, reward, judge=judge, beta=BETA, seed=seed, steps=STEPS[name], missing=MISSING[name],
+        held=tales(), speaking=Speaking(tokens=TOKENS[name]),
         watch=lambda step, row: print(f"{name} {seed} {step}: reward {row['reward']:.3f} kl {row['kl']:.2f} length "
                                       f"{row['length']:.1f} ended {row['ended']:.2f}", flush=True),
     )  # fmt: skip
