@@ -3,8 +3,9 @@
     python benchmarks/rlhf_bench.py                       both rewards, seeds 0 to 4 (two hours of one core)
     python benchmarks/rlhf_bench.py --only brief --seeds 0 1
 
-    taste   a reward model on half of the judged items of three sets (PandaLM, MT-bench, LLMBar natural), on the states
-            of the model; a second one on the other half is the judge, which the policy never sees
+    taste   a reward model on pairs of the model's own answers, on its states. Who judged them, with the noise people
+            have, is a reward model of people's judgements in three sets (PandaLM, MT-bench, LLMBar natural); it is the
+            judge after, too, and the policy never sees it (the protocol of Gao et al. 2023, arXiv:2210.10760)
     brief   a Python function: about a dozen words, and polite ones among them; it is its own judge, on prompts that
             were left out
 
@@ -25,10 +26,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 import results
 from likely.align import exchange
-from likely.align.preference import Judgements
+from likely.align.preference import Candidate, Comparison, Item, Judgements
 from likely.align.reward import RewardModel, fit_reward
 from likely.apps.rlhf import answering, taste
 from likely.language import lora
@@ -43,7 +45,7 @@ SETS = ("pandalm_testset_half_a", "mt_bench_human_majority_200", "llmbar_natural
 POLITE = ("please", "thank", "happy to", "glad", "welcome", "hope this helps", "of course", "certainly", "sure")
 LONGEST = 300  # characters of a prompt
 TOKENS = {"taste": 48, "brief": 32}
-STEPS = {"taste": 24, "brief": 24}
+STEPS = {"taste": 30, "brief": 30}
 MISSING = {"taste": 1.0, "brief": 0.0}  # people judged whole answers
 BEST = 16
 COLUMNS = ["reward", "seed", "before", "after", "spread", "risen", "won", "judge won", "kl", "perplexity before",
@@ -61,6 +63,11 @@ def judged() -> Judgements:
     """The three sets together."""
     first, *others = (exchange.read(SHARED / "preferences" / f"{name}.jsonl.gz") for name in SETS)
     return first.merge(*others)
+
+
+def asked() -> list[str]:
+    """Their prompts, but for long ones."""
+    return [item.prompt for item in judged().items if isinstance(item.prompt, str) and len(item.prompt) < LONGEST]
 
 
 def tales(n: int = 24, size: int = 900) -> list[str]:
@@ -95,7 +102,7 @@ def ceiling(base: Checkpoint, done: answering.Aligned, judge: Any, tokens: int, 
 def run(name: str, seed: int, models: tuple[RewardModel, RewardModel] | None, best: bool) -> dict[str, Any]:
     """One row."""
     base = opened("smollm2")
-    prompts = [item.prompt for item in judged().items if isinstance(item.prompt, str) and len(item.prompt) < LONGEST]
+    prompts = asked()
     reward, judge = (brief, brief) if models is None else models
     began = time.process_time()
     done = answering.align(
@@ -125,15 +132,39 @@ def run(name: str, seed: int, models: tuple[RewardModel, RewardModel] | None, be
     return row
 
 
-def tastes() -> tuple[RewardModel, RewardModel]:
-    """The reward, and the judge, each from half of the judged items."""
-    halves = judged().split(0.5, seed=1)
-    found = []
-    for half in halves:
-        looks = Kept("smollm2", listen=lambda done, of: print(f"read {done}/{of}", end="\r", flush=True))
-        found.append(fit_reward(half, looks))
-        print(found[-1].report, flush=True)
-    return found[0], found[1]
+def tastes(pairs: int = 2) -> tuple[RewardModel, RewardModel]:
+    """The reward that is learned, and the judge whose judgements it was learned from."""
+
+    def told(done: int, of: int) -> None:
+        if done % 64 < 8:
+            print(f"read {done}/{of}", flush=True)
+
+    base = opened("smollm2")
+    gold = fit_reward(judged(), Kept(base, listen=told))
+    print(gold.report, flush=True)
+    prompts = asked()
+    ids = [base.chat([{"role": "user", "content": prompt}]) for prompt in prompts]
+    found = Engine(base, kernel="plain").generate(ids, Sampling(tokens=TOKENS["taste"], seed=11), n=2 * pairs)
+    said = [prompt for prompt, answers in zip(prompts, found, strict=True) for _ in answers]
+    texts = [one.text for answers in found for one in answers]
+    worth = torch.from_numpy((gold.piece(Kept(base, listen=told).read(texts, said)) - gold.shift) / gold.scale)
+    rng = torch.Generator().manual_seed(0)
+    items, votes = [], []
+    for at in range(0, len(texts), 2):
+        both = Candidate.text(texts[at], seed=at), Candidate.text(texts[at + 1], seed=at + 1)
+        outcome = int(
+            torch.multinomial(gold.probability(worth[at : at + 1], worth[at + 1 : at + 2])[0], 1, generator=rng)
+        )
+        items.append(Item(f"pair {at}", said[at], both))
+        votes.append(
+            Comparison(items[-1].id, tuple(one.id for one in both), "judge", ("left", "right", "tie")[outcome])
+        )
+    learned = fit_reward(Judgements(tuple(items), tuple(votes)), Kept(base, listen=told))
+    print(learned.report, flush=True)
+    mine = torch.from_numpy((learned.piece(Kept(base).read(texts, said)) - learned.shift) / learned.scale)
+    apart = torch.stack([worth[::2] - worth[1::2], mine[::2] - mine[1::2]])
+    print(f"within a pair the reward and the judge correlate by {float(torch.corrcoef(apart)[0, 1]):.2f}", flush=True)
+    return learned, gold
 
 
 def main() -> None:

@@ -45,6 +45,7 @@ TABLES: dict[str, dict[str, str]] = {
         "reinvent": "likely.align.reinvent:Reinvent",
     },
     "command": {
+        "rank": "likely.cli.rank:rank",
         "align": "likely.cli.align:align",
         "rlhf": "likely.cli.rlhf:rlhf",
         "monitor": "likely.cli.monitor:monitor",

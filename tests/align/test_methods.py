@@ -20,6 +20,7 @@ from tests.align.toys import BETA, bandit, best, chain, judge, worth
 
 METHODS: dict[str, tuple[Any, Any]] = {
     "ppo": (PPO, PPOConfig(samples=256, lam=1.0)),
+    "ppo in groups": (PPO, PPOConfig(samples=256, lam=1.0, group=4)),
     "grpo": (GRPO, GRPOConfig(samples=256)),
     "dr_grpo": (GRPO, GRPOConfig(samples=256, recipe="dr_grpo", kl="k2")),
     "rloo": (GRPO, GRPOConfig(samples=256, recipe="rloo")),
@@ -131,6 +132,8 @@ def test_options_are_looked_at() -> None:
         PPOConfig(lam=2.0)
     with pytest.raises(UnknownName, match="grpoo"):
         GRPOConfig(recipe="grpoo")
+    with pytest.raises(OptionError, match="fill the draw"):
+        PPOConfig(samples=10, group=4)
     with pytest.raises(OptionError, match="fill the draw"):
         GRPOConfig(samples=10, group=4)
     with pytest.raises(OptionError, match="doubt"):

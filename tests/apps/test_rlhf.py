@@ -83,12 +83,18 @@ def test_a_function_of_answers_moves_them(folder: Path) -> None:
     assert "better than the start" in str(done)
     assert set(told["examples"][0]) == {"prompt", "before", "after", "reward before", "reward after"}
     json.dumps(told)
+    assert done.price["length"].before == pytest.approx(told["length before"])
+    assert done.price["judge"].turn == 1
+    page = done.price.to_html()
+    assert "What colour has" in page
+    assert page.count("<script") == 0
 
 
 def test_the_saved_adapter_speaks_so(folder: Path, tmp_path: Path) -> None:
     done = answering.align(load(folder), ASKED, greens, **QUICK)
     done.save(tmp_path / "greener")
     assert json.loads((tmp_path / "greener" / "alignment.json").read_text())["method"] == "ppo"
+    assert (tmp_path / "greener" / "alignment.html").stat().st_size > 5000
     again = load(folder)
     adapter.load(again.network, tmp_path / "greener")
     prompts = [again.chat([{"role": "user", "content": text}]) for text in ASKED]
@@ -179,21 +185,8 @@ def test_rewards_see_prompts_where_they_ask_for_them() -> None:
             taste.Taste(base, wrong, {})  # type: ignore[arg-type]
 
 
-def test_prompts_from_files_and_what_is_wrong_with_them(tmp_path: Path) -> None:
+def test_prompts_are_told_apart_and_some_left_out() -> None:
     base = tune_toys.checkpoint()
-    lines = [
-        '{"prompt": "a"}',
-        '{"messages": [{"role": "user", "content": "b"}, {"role": "assistant", "content": "c"}]}',
-    ]
-    (tmp_path / "p.jsonl").write_text("\n".join(lines))
-    assert asking.read(tmp_path / "p.jsonl") == ["a", [{"role": "user", "content": "b"}]]
-    (tmp_path / "p.txt").write_text("one\n\ntwo\n")
-    assert asking.read(tmp_path / "p.txt") == ["one", "two"]
-    (tmp_path / "e.txt").write_text("\n")
-    (tmp_path / "w.jsonl").write_text('{"text": "no prompt"}')
-    for name in ("e.txt", "w.jsonl", "none.txt"):
-        with pytest.raises(DataError):
-            asking.read(tmp_path / name)
     found = asking.prepare(base, [*ASKED, ASKED[0], "x" * 4000], 24, seed=0)
     assert len(found.said) == len(ASKED)
     assert "1 prompts" in found.notes[0]

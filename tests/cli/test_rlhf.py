@@ -43,7 +43,7 @@ def test_a_reward_with_prompts_from_files(folder: Path) -> None:
     assert "Perplexity of answers" in done.stderr
     assert "better than the start in" in done.stderr
     assert "Perplexity of other texts" in done.stderr
-    assert "Next: likely chat --model out/model" in done.stderr
+    assert "out/rlhf.html. Next: likely chat --model out/model" in done.stderr
     told = json.loads((folder / "out" / "rlhf.json").read_text())
     assert told["reward"] == "0.1 short + fits"
     assert len(told["rows"]) == 3

@@ -91,6 +91,17 @@ class Cases:
             size = store._database.read(lambda connection: connection.execute(question).scalar(), "sizes")
         assert size == 300_001
 
+    def test_outlines_are_items_without_content(self, place: str) -> None:
+        with Store(place) as store:
+            store.add_items([Q, item("other", "xy")])
+            whole, (one,) = store.outlines(), store.outlines(["q"])
+            assert [line.item for line in whole] == ["other", "q"]
+            assert store.outlines(["nowhere"]) == []
+        assert (one.item, one.prompt) == ("q", Q.prompt)
+        assert [tuple(sketch) for sketch in one.candidates] == [
+            (x.id, x.sha256, x.media, x.model, x.artifact, x.seed, x.parameters) for x in Q.candidates
+        ]
+
     def test_the_same_again_is_acknowledged_and_kept_once(self, place: str) -> None:
         one = say(Q, "left", reason="first")
         with Store(place) as store, Store(place) as other:

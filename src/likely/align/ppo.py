@@ -34,7 +34,9 @@ class PPOConfig:
     """`samples` an update, seen `epochs` times in `minibatches` parts; `low` and `high` clips of the ratio, `worst` (0:
     none) of losses; `gamma` and `lam` of credit; `value_clip`; `value_rate` of the critic, over the policy's; `stop`:
     KL to the draw that ends the epochs, 0: none; `target` KL to the start that beta is steered to over `horizon` items,
-    0: beta stays; `whiten`: rewards are divided by their spread, too."""
+    0: beta stays; `whiten`: rewards are divided by their spread, too; `group`: so many items are made for one wish, and
+    what an item earns is counted from the mean of the others: what a prompt is worth needs no critic then (Ahmadian et
+    al. 2024, arXiv:2402.14740)."""
 
     samples: int = 64
     epochs: int = 4
@@ -50,6 +52,7 @@ class PPOConfig:
     target: float = 0.0
     horizon: int = 10_000
     whiten: bool = False
+    group: int = 1
 
     def __post_init__(self) -> None:
         positive(samples=self.samples, epochs=self.epochs, minibatches=self.minibatches, horizon=self.horizon)
@@ -58,6 +61,8 @@ class PPOConfig:
             raise OptionError(f"gamma={self.gamma} and lam={self.lam} were given; both go from 0 to 1.")
         if min(self.stop, self.target, self.worst) < 0 or self.minibatches > self.samples:
             raise OptionError("stop, target and worst are 0 or more, and minibatches at most as many as samples.")
+        if self.group < 1 or self.samples % self.group:
+            raise OptionError(f"group={self.group} of samples={self.samples}: groups fill the draw; 1 = no groups.")
 
 
 class Critic(nn.Module):
@@ -102,7 +107,7 @@ class PPO:
     def step(self, share: float, rng: torch.Generator) -> dict[str, float]:
         """One update at this share of the rate."""
         config, trial = self.config, self.trial
-        drawn = trial.draw(config.samples, rng)
+        drawn = trial.draw(config.samples, rng, config.group)
         mask = drawn.path.mask
         if self.updates == 0:
             self.critic.settle(drawn.features[mask])
@@ -126,6 +131,8 @@ class PPO:
         mask = drawn.path.mask
         earned = -self.beta * torch.where(mask, drawn.old - drawn.start, 0.0)
         whole = drawn.reward
+        if self.config.group > 1:
+            whole = objective.relative(whole.view(-1, self.config.group), "rloo").flatten()
         if self.config.whiten:
             whole = whole / (whole.std(correction=0) + 1e-8)
         rows = mask.any(1).nonzero().flatten()

@@ -162,7 +162,7 @@ class Comparison:
         object.__setattr__(self, "time", fields.moment(self.time, f"The time {where}"))
         fields.whole(self.strength, f"The strength {where}", 0, 3)
         if self.seconds is not None:
-            if not isinstance(self.seconds, int | float) or not 0 <= self.seconds < 1e9:
+            if type(self.seconds) not in (int, float) or not 0 <= self.seconds < 1e9:
                 raise DataError(f"The seconds {where} are {fields.shown(self.seconds)}; wanted a number >= 0 or None.")
             object.__setattr__(self, "seconds", float(self.seconds))
         object.__setattr__(self, "flags", _texts(self.flags, f"The flags {where}"))

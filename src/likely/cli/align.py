@@ -2,16 +2,16 @@
 
     likely align patients.likely --reward taste.py:older -o older.likely
     likely align teller.likely --judgements judgements.db -o liked.likely
+    likely align smollm2 --judgements judgements.db -o liked           an adapter; likely rlhf has all three stages
 
-The reward is a function in a Python file of yours: it takes items (a table, a list of texts, an array of images, in the
+A reward is a function in a Python file of yours: it takes items (a table, a list of texts, an array of images, in the
 type that was learned from: a polars DataFrame of a .csv) and gives a number each. The file is run; a model file never
-is.
+is. Other rewards: see `cli.liking`.
 """
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,11 +22,15 @@ from rich.live import Live
 from rich.table import Table
 
 import likely
-from likely.align import exchange
+from likely.align.prompts import read as prompts_of
+from likely.apps.rlhf import answering
+from likely.cli.liking import signal_of
 from likely.cli.options import Model, Quiet, Seed, pairs, say
 from likely.core import Progress
-from likely.errors import LikelyError, OptionError, RewardError
-from likely.server.store import Store
+from likely.errors import LikelyError, OptionError
+from likely.language import packaged
+from likely.language.checkpoint import opened
+from likely.language.policy import Speaking
 
 SHOWN = ("reward", "kl", "entropy", "clipped", "ratio", "unexplained", "length", "ended", "loss", "right", "beta")
 KEPT = 12  # rows of the live table
@@ -41,7 +45,10 @@ def main(  # noqa: PLR0913  (one argument an option)
     out: Annotated[Path, typer.Option("-o", "--out", help="The file of the aligned model, NAME.likely.")],
     reward: Annotated[
         list[str] | None,
-        typer.Option(help="A function of a Python file, taste.py:older; with a weight, taste.py:older=0.5."),
+        typer.Option(
+            help="taste.py:older (a function), taste.likely (a reward model), mood.labels:positive (a "
+            "classifier); with a weight, taste.py:older=0.5."
+        ),
     ] = None,
     judgements: Annotated[
         str | None, typer.Option(help="Judgements of people: judgements.db, a database URL, .jsonl, .parquet.")
@@ -61,17 +68,42 @@ def main(  # noqa: PLR0913  (one argument an option)
     page: Annotated[
         Path | None, typer.Option(help="The page of what it won and cost, .html; beside the model by default.")
     ] = None,
+    prompts: Annotated[
+        Path | None, typer.Option(help="For a checkpoint: what to ask, .txt or .jsonl; else what was judged.")
+    ] = None,
+    tokens: Annotated[int, typer.Option(help="For a checkpoint: of an answer at most.")] = Speaking.tokens,
     seed: Seed = 0,
     quiet: Quiet = False,
 ) -> None:
     """Make what a reward likes likelier: likely align patients.likely --reward taste.py:older -o older.likely"""
+    if talks(model):
+        if given or holdout is not None or page is not None:
+            raise OptionError(f"{str(model)!r} is a language model: --given, --holdout and --page are for generators.")
+        likely.output.writable(out)
+        base = opened(model)
+        signal = signal_of(reward or [], judgements, base)
+        asked = prompts_of(prompts) if prompts is not None else None
+        with shown(quiet) as (listen, watch):
+            done = answering.align(
+                base, asked, signal, method=method, beta=beta, seed=seed, minutes=minutes, steps=steps, rate=rate,
+                limit=limit, missing=missing, speaking=Speaking(tokens=tokens), listen=listen, watch=watch,
+                checkpoint=checkpoint,
+            )  # fmt: skip
+        done.save(out)
+        say(
+            f"{done}\nWrote {out}; see {out / 'alignment.html'}. Next: likely chat --model {model} --adapter {out}",
+            quiet,
+        )
+        return
+    if prompts is not None:
+        raise OptionError(f"--prompts is for language models; {str(model)!r} is none. Texts to go on from: --given.")
     gen = likely.load(model)
     page = page or out.with_suffix(".html")
     for file in (out, page):
         likely.output.writable(file)
     if page.suffix.lower() not in (".html", ".htm"):
         raise OptionError(f"--page {str(page)!r}: the page is written as .html.")
-    signal = signal_of(reward or [], judgements)
+    signal = signal_of(reward or [], judgements, gen)
     wish = pairs(given or [], "--given", "sex=F") or None
     with shown(quiet) as (listen, watch):
         better = gen.align(
@@ -92,47 +124,9 @@ def main(  # noqa: PLR0913  (one argument an option)
     )
 
 
-def signal_of(rewards: list[str], judgements: str | None) -> Any:
-    """Rewards, or judgements. Raises OptionError unless one of them is given, StorageError, DataError."""
-    if bool(rewards) == bool(judgements):
-        raise OptionError("Give what is to be liked: --reward taste.py:older, or --judgements judgements.db; not both.")
-    if judgements is None:
-        return [load_reward(name) for name in rewards]
-    if "://" in judgements or judgements.endswith((".db", ".sqlite", ".sqlite3")):
-        if "://" not in judgements and not Path(judgements).is_file():
-            raise OptionError(f"--judgements {judgements!r}: there is no such file.")
-        with Store(judgements) as store:
-            return store.judgements()
-    return exchange.read(judgements)
-
-
-def load_reward(text: str) -> tuple[Callable[[Any], Any], float]:
-    """FILE.py:FUNCTION or FILE.py:FUNCTION=WEIGHT. Raises OptionError, RewardError for a file that cannot be run."""
-    place, _, rest = text.rpartition(":")
-    name, _, weight = rest.partition("=")
-    if not place.endswith(".py") or not name.isidentifier():
-        raise OptionError(
-            f"--reward {text!r}: wanted is FILE.py:FUNCTION, such as taste.py:older, or with =WEIGHT behind."
-        )
-    if not Path(place).is_file():
-        raise OptionError(f"--reward {text!r}: there is no file {place!r}.")
-    try:
-        factor = float(weight) if weight else 1.0
-    except ValueError as error:
-        raise OptionError(f"--reward {text!r}: the weight {weight!r} is no number.") from error
-    spec = importlib.util.spec_from_file_location("reward_of_the_user", place)
-    if spec is None or spec.loader is None:
-        raise OptionError(f"--reward {text!r}: {place!r} is no Python file.")
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise RewardError(f"{place!r} cannot be run: {type(error).__name__}: {error}") from error
-    function = getattr(module, name, None)
-    if not callable(function):
-        known = ", ".join(one for one in vars(module) if not one.startswith("_") and callable(getattr(module, one)))
-        raise OptionError(f"{place!r} has no function {name!r}" + (f"; it has: {known}." if known else "."))
-    return function, factor
+def talks(model: Path) -> bool:
+    """Whether this names a language model of others, and not a file of ours."""
+    return model.is_dir() or model.suffix == ".gguf" or (str(model) in packaged.NAMES and not model.exists())
 
 
 @contextmanager

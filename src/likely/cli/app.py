@@ -53,6 +53,7 @@ for verb in (
 
 
 APPLICATIONS = {
+    "rank": "Say which of two outputs is better, on a page of your own machine",
     "align": "Make likelier what a reward or people like better",
     "rlhf": "A language model learns from examples and judgements, and follows them (three stages)",
     "monitor": "Watch machines and tables (fit, watch, life)",

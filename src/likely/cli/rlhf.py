@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from likely.apps.rlhf import asking
+from likely.align.prompts import read as prompts_of
 from likely.apps.rlhf.answering import RATE
 from likely.apps.rlhf.recipe import rlhf as three_stages
 from likely.cli.align import shown
@@ -67,11 +67,11 @@ def main(  # noqa: PLR0913  (one argument an option)
     speaking = Speaking(tokens=tokens, layers=layers, rank=rank)
     signal = signal_of(reward or [], judgements)
     liked = {"judgements": signal} if judgements is not None else {"reward": signal}
-    asked = asking.read(prompts) if prompts is not None else None
+    asked = prompts_of(prompts) if prompts is not None else None
     if asked is None and judgements is None:
         raise OptionError("Prompts are needed to draw answers to: --prompts prompts.jsonl")
     shown_to = conversation.read(examples) if examples is not None else ()
-    others = asking.read(held) if held is not None else ()
+    others = prompts_of(held) if held is not None else ()
     say(f"Loading {model} ...", quiet)
     with shown(quiet) as (listen, watch):
         three_stages(
@@ -79,4 +79,4 @@ def main(  # noqa: PLR0913  (one argument an option)
             speaking=speaking, beta=beta, missing=missing, rate=rate, limit=limit, held=others, listen=listen,
             watch=watch, tell=lambda text: say(text, quiet), **liked,
         )  # fmt: skip
-    say(f"Wrote {out}. Next: likely chat --model {out / 'model'}", quiet)
+    say(f"Wrote {out}; what it won and cost: {out / 'rlhf.html'}. Next: likely chat --model {out / 'model'}", quiet)

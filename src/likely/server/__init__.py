@@ -8,7 +8,8 @@ worker        one thread a language model: a token a step for all    ticket     
 speech        the life of one such request                           score       likelihood of given texts
 items         rows, images, windows <-> JSON                         verbs       sample, fill, surprise
 shelf         the models, by name                                    app         routes
-run           sockets, signals, start and end
+listen        sockets, HTTP                                      run         signals, start and end
+rank          a page that asks which output is better            store       judgements in a database
 """
 
 from likely.server.settings import Access, Limits

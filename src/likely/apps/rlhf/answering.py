@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from likely import registry
@@ -28,12 +29,13 @@ from likely.align.preference import Judgements
 from likely.align.reward import RewardModel, fit_reward
 from likely.align.states import Language
 from likely.align.trial import Trial, ended, graded, positive
-from likely.apps.rlhf import pairing
+from likely.apps.rlhf import cost, pairing
 from likely.apps.rlhf.asking import Prompts, judged, prepare
 from likely.apps.rlhf.taste import Reward, Taste, texts
 from likely.choice import configure
 from likely.core import Budget, Listener, Progress
 from likely.errors import OptionError, UnknownName
+from likely.evaluate.price import Price, frontier, stored
 from likely.language import adapter, huggingface, lora
 from likely.language.checkpoint import Checkpoint, fingerprint, opened
 from likely.language.decode.engine import Engine
@@ -47,9 +49,10 @@ MEASURED = 128  # answers before and after, at least one a prompt
 KEPT = 12  # pairs of answers that the record shows
 READ = 512  # tokens of a held-out text that its perplexity is measured on
 # What suits answers of a checkpoint: a draw is dear beside a step, and a critic that has seen a few hundred answers
-# knows little, so that credit is not discounted by what it says (docs/log.md).
+# knows little: what a prompt is worth is told by other answers to it, and credit is not discounted by what the critic
+# says (docs/log.md).
 DEFAULTS: dict[str, dict[str, Any]] = {
-    "ppo": {"samples": 32, "epochs": 2, "minibatches": 4, "lam": 1.0},
+    "ppo": {"samples": 32, "epochs": 2, "minibatches": 4, "lam": 1.0, "group": 4},
     "grpo": {"samples": 32, "epochs": 2, "minibatches": 4, "group": 4},
     "reinvent": {"samples": 32},
     "dpo": {"batch": 8},
@@ -77,6 +80,12 @@ class Aligned:
     after: Answers = field(repr=False)
     reward: RewardModel | None = field(default=None, repr=False)
 
+    @property
+    def price(self) -> Price:
+        """What it won and what it cost; print it, or `price.to_html("align.html")`."""
+        shown = [cost.examples(self.prompts, side.texts, side.rewards) for side in (self.before, self.after)]
+        return Price.of(self.entry, self.checkpoint.name, *shown)
+
     def save(self, folder: str | Path, *, merge: bool = False) -> None:
         """An adapter folder, or a whole model where `merge`; beside it alignment.json. Raises StorageError."""
         folder = Path(folder)
@@ -86,6 +95,7 @@ class Aligned:
         else:
             adapter.save(self.checkpoint.network, folder, base=self.checkpoint.source)
         write_atomic(folder / "alignment.json", (json.dumps(self.entry, indent=1) + "\n").encode())
+        self.price.to_html(folder / "alignment.html")
         if self.reward is not None:
             self.reward.save(folder / "reward.likely")
 
@@ -187,6 +197,10 @@ def align(  # noqa: PLR0913  (one argument a choice; all but three have defaults
          "reward before": before.rewards[k], "reward after": after.rewards[k]}
         for k, place in list(enumerate(places))[:KEPT]
     ]  # fmt: skip
+    entry["figures"] = stored(cost.figures(
+        before.columns, after.columns, (before.texts, after.texts), (perplexity, then), (before.entropy, after.entropy)
+    ))  # fmt: skip
+    entry["frontier"] = frontier(np.asarray(before.rewards))
     entry["rows"] = record.rows
     return Aligned(
         base, record, entry, [asked.said[place] for place in places], Answers(before.texts, before.rewards),
@@ -220,9 +234,18 @@ class _Measured:
     rewards: list[float]
     judged: list[float] | None
     kl: float
-    length: float
-    ended: float
+    entropy: float
+    length: list[float]
+    ended: list[float]
     times: int
+
+    @property
+    def columns(self) -> dict[str, np.ndarray]:
+        """As the page of the alignment takes them."""
+        found = {"reward": self.rewards, "length": self.length, "ended": self.ended}
+        if self.judged is not None:
+            found["judge"] = self.judged
+        return {name: np.asarray(values, np.float64) for name, values in found.items()}
 
 
 @torch.no_grad()
@@ -240,12 +263,12 @@ def _measure(
         second = (
             Taste(policy.held.checkpoint, judge, taste.said).rewards(answers, [asked.said[k] for k in places]).tolist()
         )
-    apart = policy.score(path).logp - policy.score_start(path).logp if moved else torch.zeros(len(answers), 1)
-    done = ended(path, policy.ends).float()
-    length = path.mask.sum(1).float()
+    logp = policy.score(path).logp
+    kl = float((logp - policy.score_start(path).logp).sum(1).mean()) if moved else 0.0
     return _Measured(
-        answers, reward.tolist(), second, float(apart.sum(1).mean()), float(length.mean()), float(done.mean()), times
-    )
+        answers, reward.tolist(), second, kl, -float(logp[path.mask].mean()), path.mask.sum(1).tolist(),
+        ended(path, policy.ends).float().tolist(), times,
+    )  # fmt: skip
 
 
 def _compared(before: _Measured, after: _Measured) -> dict[str, float]:
@@ -255,15 +278,19 @@ def _compared(before: _Measured, after: _Measured) -> dict[str, float]:
         reward = torch.tensor(measured.rewards)
         found |= {
             name: float(reward.mean()), f"spread {name}": float(reward.std(correction=0)),
-            f"length {name}": measured.length, f"ended {name}": measured.ended,
+            f"length {name}": _mean(measured.length), f"ended {name}": _mean(measured.ended),
         }  # fmt: skip
         if measured.judged is not None:
-            found[f"judge {name}"] = sum(measured.judged) / len(measured.judged)
+            found[f"judge {name}"] = _mean(measured.judged)
     found["won"] = _won(before.rewards, after.rewards)
     if before.judged is not None and after.judged is not None:
         found["judge won"] = _won(before.judged, after.judged)
         found["judge spread before"] = float(torch.tensor(before.judged).std(correction=0))
     return found | {"kl": after.kl}
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
 
 
 def _won(before: Sequence[float], after: Sequence[float]) -> float:

@@ -1,4 +1,4 @@
-"""Prompts: from a file, from what was judged, or from a list, as ids that a checkpoint goes on from.
+"""Prompts, as ids that a checkpoint goes on from; some of them left out to judge by.
 
 A prompt is a text or a conversation, [{"role": "user", "content": ...}, ...]. With a chat template a text is what a
 user says; without one it is what a text begins with.
@@ -11,51 +11,23 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from likely.align.preference import Judgements
+from likely.align.prompts import WANTED
 from likely.align.trial import Wish
 from likely.core import Batch
 from likely.errors import DataError
-from likely.language import conversation
 from likely.language.checkpoint import Checkpoint
 from likely.language.policy import prompts_of
 from likely.language.template import check
 from likely.train.order import split
 
-WANTED = '{"prompt": ...} or {"messages": [...]} a line of a .jsonl, or a text a line of a .txt'
 HELD, LEAST = 0.2, 10  # share of prompts left out to judge by; below so many, none is
 MOST = 64  # prompts left out at most
-
-
-def read(path: str | Path) -> list[Any]:
-    """The prompts of a file. Raises DataError that names the line."""
-    path = Path(path)
-    if path.suffix == ".txt":
-        try:
-            lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"Cannot read {str(path)!r}: {error}.") from error
-        found: list[Any] = [line for line in lines if line]
-        if not found:
-            raise DataError(f"{str(path)!r} holds no prompts: one a line is wanted.")
-        return found
-    return [_prompt(item, f"{path.name}, example {number}") for number, item in enumerate(conversation.read(path), 1)]
-
-
-def _prompt(item: dict[str, Any], where: str) -> Any:
-    if isinstance(item.get("prompt"), str | list):
-        return item["prompt"]
-    messages = item.get("messages")
-    if isinstance(messages, list):  # what an assistant says last is an answer, no prompt
-        last = messages[-1] if messages else None
-        cut = isinstance(last, dict) and last.get("role") == "assistant"
-        return messages[:-1] if cut else messages
-    raise DataError(f"{where} has {', '.join(map(repr, list(item)[:6]))}; wanted is {WANTED}.")
 
 
 def judged(judgements: Judgements) -> list[Any]:

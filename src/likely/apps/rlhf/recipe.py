@@ -9,7 +9,7 @@
 (Ouyang et al. 2022, arXiv:2203.02155.) What a stage made stands in the folder once it is done:
 
     tuned/  adapter of 1        reward.likely  of 2        adapter/  of 3, on top of 1        model/  all in one
-    recipe.json  what was asked for                        rlhf.json  what came out           run/  to resume 3 from
+    recipe.json  what was asked for            rlhf.json, rlhf.html  what came out           run/  to resume 3 from
 
 The same call goes on where it was stopped; another one on the same folder is refused.
 """
@@ -86,6 +86,7 @@ def rlhf(  # noqa: PLR0913  (one argument a choice; all but two have defaults)
     adapter.save(base.network, folder / "adapter", base=str(model))
     lora.fold(base.network)
     huggingface.save(base, folder / "model")
+    done.price.to_html(folder / "rlhf.html")
     write_atomic(folder / "rlhf.json", (json.dumps(done.entry, indent=1) + "\n").encode())
     tell(str(done))
     return done

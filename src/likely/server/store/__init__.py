@@ -8,6 +8,6 @@ with Store("judgements.db") as store:
 
 from __future__ import annotations
 
-from likely.server.store.store import Page, Store
+from likely.server.store.store import Outline, Page, Sketch, Store
 
-__all__ = ["Page", "Store"]
+__all__ = ["Outline", "Page", "Sketch", "Store"]

@@ -36,6 +36,26 @@ class Shelf(NamedTuple):
     candidates: list[str]
 
 
+class Sketch(NamedTuple):
+    """A candidate without its content; `sha256` tells whether two have the same."""
+
+    id: str
+    sha256: str
+    media: str
+    model: str
+    artifact: str
+    seed: int | None
+    parameters: dict[str, Any]
+
+
+class Outline(NamedTuple):
+    """An item without the content of its candidates."""
+
+    item: str
+    prompt: Any
+    candidates: tuple[Sketch, ...]
+
+
 class Store:
     """Judgements in a file, or in PostgreSQL: "judgements.db", "sqlite:///...", "postgresql://user:pw@host:port/db".
 
@@ -205,6 +225,29 @@ class Store:
             if name not in found:
                 raise DataError(f"There is no item {name!r} in the store.")
         return [found[name] for name in wanted]
+
+    def outlines(self, ids: Iterable[str] | None = None) -> list[Outline]:
+        """Items without the content of their candidates, in the order of their ids; None = all."""
+        tables, sa, wanted = self._tables, self._sa, None if ids is None else list(ids)
+        item, shelf, kept = tables.item.c, tables.shelf.c, tables.candidate.c
+        query = (
+            sa.select(item.id.label("item"), item.prompt, tables.candidate)
+            .join(tables.shelf, shelf.item == item.id)
+            .join(tables.candidate, kept.id == shelf.candidate)
+            .order_by(item.id, shelf.place)
+        )
+
+        def work(connection: Any) -> list[Outline]:
+            prompts: dict[str, Any] = {}
+            found: dict[str, list[Sketch]] = defaultdict(list)
+            for some in [None] if wanted is None else _chunks(wanted):
+                for row in connection.execute(query if some is None else query.where(item.id.in_(some))):
+                    prompts[row.item] = row.prompt
+                    found[row.item].append(Sketch(row.id, row.blob, row.media, row.model, row.artifact, row.seed,
+                                                  json.loads(row.parameters)))  # fmt: skip
+            return [Outline(name, json.loads(prompts[name]), tuple(found[name])) for name in sorted(prompts)]
+
+        return self._database.read(work, "items")
 
     def item_ids(self) -> list[str]:
         """The ids of all items, sorted."""
