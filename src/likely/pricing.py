@@ -88,10 +88,9 @@ def figures(codec: Codec[Any], before: Side, after: Side) -> list[Figure]:
                            "The others were cut off at the most tokens there is room for."))  # fmt: skip
         made.append(_mean("length", "Length", [np.array([len(row) for row in each]) for each in written], 0,
                           "Tokens a text, its end counted."))  # fmt: skip
-        pairs = [_different(each) for each in written]
-        made.append(Figure("distinct2", "Different pairs of tokens", MAKES, pairs[0], pairs[1], 1, 0.01,
-                           "Of all pairs of neighbours, the share that are different: low where one thing is said "
-                           "again and again."))  # fmt: skip
+        made.append(_mean("distinct2", "Different pairs of tokens", [_different(each) for each in written], 1,
+                          "Of the pairs of neighbours in a text, the share that are different: low where it says one "
+                          "thing again and again."))  # fmt: skip
     if not isinstance(space, Reals):
         same = [_unique(side, space) for side in (before, after)]
         noise = math.sqrt(
@@ -202,9 +201,9 @@ def _rows(side: Side, space: Tokens) -> list[np.ndarray]:
     return found
 
 
-def _different(rows: list[np.ndarray]) -> float:
-    pairs = [pair for row in rows for pair in zip(row[:-1].tolist(), row[1:].tolist(), strict=True)]
-    return len(set(pairs)) / max(1, len(pairs))
+def _different(rows: list[np.ndarray]) -> np.ndarray:
+    pairs = [list(zip(row[:-1].tolist(), row[1:].tolist(), strict=True)) for row in rows]
+    return np.array([len(set(each)) / max(1, len(each)) for each in pairs])
 
 
 def _unique(side: Side, space: Any) -> float:
