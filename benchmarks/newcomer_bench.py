@@ -1,4 +1,4 @@
-"""A newcomer's hour: from `likely rank` to a model that follows their taste, through the commands of docs/align/taste.md.
+"""A newcomer's hour: from `likely rank` to a model that follows their taste, by the commands of docs/align/taste.md.
 
     python benchmarks/newcomer_bench.py --minutes 20
 
@@ -99,12 +99,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=100)
     parser.add_argument("--minutes", type=float, default=20)
+    parser.add_argument("--folder", type=Path, help="an empty folder that is kept, to look at")
     options = parser.parse_args()
     prompts = asked()
     random.Random(0).shuffle(prompts)
     held, prompts = prompts[:60], prompts[60:]
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+        folder = options.folder or Path(name)
+        folder.mkdir(exist_ok=True)
         (folder / "prompts.txt").write_text("\n".join(prompt.replace("\n", " ") for prompt in prompts))
         judged = judge(folder, options.pairs)
         began = time.monotonic()

@@ -38,7 +38,7 @@ from likely.language.checkpoint import Checkpoint, opened
 from likely.language.decode.engine import Engine
 from likely.language.decode.sampling import Sampling
 from likely.language.policy import Speaking
-from reward_bench import Kept
+from reward_bench import CACHE, Kept
 
 SHARED = Path(os.environ.get("LIKELY_SHARED_DATA", "../shared/data"))
 SETS = ("pandalm_testset_half_a", "mt_bench_human_majority_200", "llmbar_natural")
@@ -46,6 +46,7 @@ POLITE = ("please", "thank", "happy to", "glad", "welcome", "hope this helps", "
 LONGEST = 300  # characters of a prompt
 TOKENS = {"taste": 48, "brief": 32}
 STEPS = {"taste": 30, "brief": 30}
+BETA = 0.1
 MISSING = {"taste": 1.0, "brief": 0.0}  # people judged whole answers
 BEST = 16
 COLUMNS = ["reward", "seed", "before", "after", "spread", "risen", "won", "judge won", "kl", "perplexity before",
@@ -106,8 +107,8 @@ def run(name: str, seed: int, models: tuple[RewardModel, RewardModel] | None, be
     reward, judge = (brief, brief) if models is None else models
     began = time.process_time()
     done = answering.align(
-        base, prompts, reward, judge=judge, seed=seed, steps=STEPS[name], missing=MISSING[name], held=tales(),
-        speaking=Speaking(tokens=TOKENS[name]),
+        base, prompts, reward, judge=judge, beta=BETA, seed=seed, steps=STEPS[name], missing=MISSING[name],
+        held=tales(), speaking=Speaking(tokens=TOKENS[name]),
         watch=lambda step, row: print(f"{name} {seed} {step}: reward {row['reward']:.3f} kl {row['kl']:.2f} length "
                                       f"{row['length']:.1f} ended {row['ended']:.2f}", flush=True),
     )  # fmt: skip
@@ -140,6 +141,9 @@ def tastes(pairs: int = 2) -> tuple[RewardModel, RewardModel]:
             print(f"read {done}/{of}", flush=True)
 
     base = opened("smollm2")
+    kept = CACHE / "learned.likely", CACHE / "gold.likely"
+    if all(path.exists() for path in kept):
+        return RewardModel.load(kept[0], base), RewardModel.load(kept[1], base)
     gold = fit_reward(judged(), Kept(base, listen=told))
     print(gold.report, flush=True)
     prompts = asked()
@@ -164,6 +168,8 @@ def tastes(pairs: int = 2) -> tuple[RewardModel, RewardModel]:
     mine = torch.from_numpy((learned.piece(Kept(base).read(texts, said)) - learned.shift) / learned.scale)
     apart = torch.stack([worth[::2] - worth[1::2], mine[::2] - mine[1::2]])
     print(f"within a pair the reward and the judge correlate by {float(torch.corrcoef(apart)[0, 1]):.2f}", flush=True)
+    learned.save(kept[0])
+    gold.save(kept[1])
     return learned, gold
 
 

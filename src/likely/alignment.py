@@ -19,12 +19,11 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path as File
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -33,18 +32,18 @@ from likely.align import best_of, course
 from likely.align.encoding import pairs_of
 from likely.align.preference import Judgements
 from likely.align.reward import fit_reward
+from likely.align.rewards import Reward, Rewards, Weighted
 from likely.align.states import Steps, weights_of
 from likely.align.trial import Trial, Wish, anything, ended, graded, positive
 from likely.choice import configure
 from likely.conditions import Conditions
 from likely.core import Budget, Codec, Family, Known, Listener, Path, Policy, Tokens
-from likely.errors import ConditionError, OptionError, RewardError, UnknownName, Unsupported
+from likely.errors import ConditionError, OptionError, UnknownName, Unsupported
 from likely.evaluate.price import frontier
 from likely.pricing import Side
 from likely.train import loop
 
-Reward = Callable[[Any], Any]
-Signal = Reward | Sequence[tuple[Reward, float]] | Judgements
+Signal = Rewards | Judgements
 TASTED = 512  # items looked at before and after
 SLOWER = 0.2  # rates of alignment beside those of learning
 COUNTED = 0.03  # the rate of families that learn by counting
@@ -68,26 +67,7 @@ class Judge:
         self.codec, self.conditions, self.seed = codec, conditions, seed
         if isinstance(signal, Judgements):
             raise OptionError("Judgements are no reward by themselves: fit_reward(judgements) makes one of them.")
-        self.parts = [(signal, 1.0)] if callable(signal) else list(signal)
-        for part in self.parts:
-            if not isinstance(part, tuple) or len(part) != 2 or not callable(part[0]) or not math.isfinite(part[1]):
-                raise OptionError(
-                    "A reward is a function of items that gives a number each, or a list of (function, weight); "
-                    f"{part!r} was given."
-                )
-        if not self.parts:
-            raise OptionError("No reward was given: a function of items, or a list of (function, weight).")
-
-    @property
-    def name(self) -> str:
-        """The names of its functions, with their weights."""
-        named = [(str(getattr(part, "__name__", type(part).__name__)), weight) for part, weight in self.parts]
-        return " + ".join(name if weight == 1 else f"{weight:g} {name}" for name, weight in named)
-
-    @property
-    def identity(self) -> str:
-        """The same, and which one a learned reward is."""
-        return " ".join([self.name, *(part.digest for part, _ in self.parts if hasattr(part, "digest"))])
+        self.rewards = Weighted(signal)
 
     def items(self, path: Path) -> Any:
         """What a path leads to, in the codec's own collection."""
@@ -100,16 +80,7 @@ class Judge:
 
     def __call__(self, path: Path) -> Tensor:
         raw = self.codec.give(self.items(path))
-        total = np.zeros(len(path.x))
-        for part, weight in self.parts:
-            values = np.asarray(part(raw), dtype=float)
-            if values.shape != (len(path.x),):
-                raise RewardError(
-                    f"{getattr(part, '__name__', 'The reward')} gave values of shape {values.shape} for {len(path.x)} "
-                    "items: one number an item is wanted."
-                )
-            total += weight * values
-        return torch.from_numpy(total).float()
+        return self.rewards.total(lambda part: part(raw), len(path.x))
 
 
 def align(  # noqa: PLR0913  (one argument a choice; all but the first have defaults)
@@ -143,7 +114,7 @@ def align(  # noqa: PLR0913  (one argument a choice; all but the first have defa
         made = cls(trial, config, beta, speed, seed, **({} if pairs is None else {"pairs": pairs}))
         where = File(checkpoint) if checkpoint else None
         who = {
-            "reward": judge.identity, "beta": str(beta), "rate": str(speed), "options": repr(config),
+            "reward": judge.rewards.identity, "beta": str(beta), "rate": str(speed), "options": repr(config),
             "start": weights_of(family), "given": repr(given)[:500], "missing": str(missing),
         }  # fmt: skip
         record = course.run(
@@ -154,7 +125,7 @@ def align(  # noqa: PLR0913  (one argument a choice; all but the first have defa
     if missing:
         used = {**used, "missing": missing}
     entry = {
-        "method": method, "reward": judge.name, "beta": beta, "seed": seed, "options": used,
+        "method": method, "reward": judge.rewards.name, "beta": beta, "seed": seed, "options": used,
         "steps": len(record.rows), "stopped": record.stopped, "notes": record.notes, **told, **won,
         "frontier": frontier(sides[0].rewards),
         "rows": record.rows[:: max(1, -(-len(record.rows) // LISTED))],

@@ -177,8 +177,8 @@ def test_rewards_see_prompts_where_they_ask_for_them() -> None:
 
     one = taste.Taste(base, [(echo, 1.0), (size, -1.0)], {})
     assert one.rewards(["xx", "yyy"], ["a", "b"]).tolist() == [0.0, 1.0]
-    assert one.name == "echo + -1 size"
-    with pytest.raises(RewardError, match="one number an answer"):
+    assert one.liked.name == "echo + -1 size"
+    with pytest.raises(RewardError, match="one number an item"):
         taste.Taste(base, lambda answers: [1.0], {}).rewards(["a", "b"], ["p", "p"])
     for wrong in ([], [(size, float("inf"))], ["size"]):
         with pytest.raises(OptionError):

@@ -88,7 +88,7 @@ def main(  # noqa: PLR0913  (one argument an option)
     makers = _makers(models or [], temperature or [1.0], tokens)
     slots = _plan(makers, _asked(makers, prompts, given or []), pairs, seed) if makers else []
     with Store(store, patience=PATIENCE) as kept:
-        guide = _guide(kept, reward, makers, seed)
+        guide = _guide(kept, reward, makers, seed, quiet)
         scope = [slot.item for slot in slots] if slots else None
         if slots and pairs is None:
             rules = Rules(
@@ -173,11 +173,14 @@ def _plan(makers: list[Any], asked: list[Any], pairs: int | None, seed: int) -> 
     return plan(asked, len(makers), number, seed)
 
 
-def _guide(store: Store, reward: Path | None, makers: list[Any], seed: int) -> Guide:
+def _guide(store: Store, reward: Path | None, makers: list[Any], seed: int, quiet: bool) -> Guide:
     from likely.server.rank.choosing import Guide
 
+    def listen(text: str) -> None:
+        say(text, quiet)
+
     if reward is None:
-        return Guide(store, seed=seed)
+        return Guide(store, seed=seed, listen=listen)
     from likely.align.reward import RewardModel
 
     try:
@@ -187,7 +190,7 @@ def _guide(store: Store, reward: Path | None, makers: list[Any], seed: int) -> G
         if not generators:
             raise
         taste = RewardModel.load(reward, generators[0].model)
-    return Guide(store, reward=taste, seed=seed)
+    return Guide(store, reward=taste, seed=seed, listen=listen)
 
 
 def _making(

@@ -47,7 +47,7 @@ def main(  # noqa: PLR0913  (one argument an option)
         float | None, typer.Option(help="Wall time to spend at most, a quarter of it on examples.")
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Updates; 40 unless minutes are given.")] = None,
-    beta: Annotated[float, typer.Option(help="The price of a nat away from the start: smaller goes further.")] = 0.05,
+    beta: Annotated[float, typer.Option(help="The price of a nat away from the start: smaller goes further.")] = 0.1,
     missing: Annotated[float, typer.Option(help="Taken from the reward of answers that do not end.")] = 0.0,
     tokens: Annotated[int, typer.Option(help="Of an answer at most.")] = Speaking.tokens,
     layers: Annotated[int, typer.Option(help="How many of the last layers learn; 0 = a fifth.")] = 0,

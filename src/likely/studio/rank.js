@@ -32,6 +32,7 @@ async function ask(path, body) {
     const told = await answer.json().catch(() => null);
     const error = new Error(told?.error?.message ?? `The server failed (${answer.status}).`);
     error.code = told?.error?.code;
+    error.final = [400, 409, 413, 422].includes(answer.status); // the same again would fare no better
     throw error;
   }
   return answer;
@@ -46,8 +47,8 @@ async function send(path, body) {
     waiting = null;
     trouble(null);
   } catch (error) {
-    if (["answered", "stale", "unplayed"].includes(error.code)) {
-      waiting = null; // nothing to send again
+    if (error.final) {
+      waiting = null;
       unmark();
       trouble(error.message, true);
       if (error.code !== "unplayed") await look();

@@ -105,6 +105,10 @@ def test_everything_by_keyboard(browser: Any, start: Start, tmp_path: Path) -> N
     assert "already: tie" in page.locator("#trouble").inner_text()
     ready(page, 6)
 
+    page.evaluate("send('/api/answer', {id: shown, choice: 'best'})")
+    page.get_by_text("A choice is one of").wait_for()
+    assert page.evaluate("waiting") is None
+
     # A locked database: the page says so, keeps the answer, and tries again.
     lock = sqlite3.connect(tmp_path / "judgements.db", isolation_level=None)
     lock.execute("BEGIN IMMEDIATE")

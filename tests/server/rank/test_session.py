@@ -169,6 +169,16 @@ def test_another_process_that_was_first_is_believed(store: Store) -> None:
     assert made.next("anna") != showing or made.count("anna").done == 1
 
 
+def test_votes_of_another_process_are_seen(store: Store) -> None:
+    rules = Rules(repeats=0.0, votes=1)
+    one, other = session(store, texts(10), rules), Session(store, rules)
+    judge(one, "anna", most=4)
+    judge(other, "bob", most=4)
+    judge(one, "carla")
+    assert set(Counter(row.item for row in store.judgements().active()).values()) == {1}
+    assert len(store.judgements()) == 10
+
+
 def test_what_could_not_be_kept_is_given_again_and_kept_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     made = session(store, texts(3))
     showing = made.next("anna")
@@ -313,11 +323,13 @@ def test_a_guide_learns_from_judgements_and_knows_what_it_does_not_know(store: S
 def test_a_guide_that_cannot_read_says_so_and_ranking_goes_on(store: Store) -> None:
     items = [Item(f"p{k}", None, tuple(Candidate(bytes([k, s]), "image/png", "m", seed=s) for s in (0, 1)))
              for k in range(40)]  # fmt: skip
-    made = session(store, items, guide=Guide(store, background=False))
+    told: list[str] = []
+    made = session(store, items, guide=Guide(store, background=False, listen=told.append))
     for k in range(40):
         judge(made, "anna", "right" if k % 2 else "left", most=1)
     assert made.guide is not None
     assert "image/png" in made.guide.note
+    assert len(told) == len(set(told)) == 1
 
 
 def test_a_guide_reads_rows_by_the_steps_of_their_generator(store: Store) -> None:

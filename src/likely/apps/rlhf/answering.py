@@ -27,11 +27,12 @@ from likely.align import course, dpo
 from likely.align.features import Features
 from likely.align.preference import Judgements
 from likely.align.reward import RewardModel, fit_reward
+from likely.align.rewards import Reward, Rewards
 from likely.align.states import Language
 from likely.align.trial import Trial, ended, graded, positive
 from likely.apps.rlhf import cost, pairing
 from likely.apps.rlhf.asking import Prompts, judged, prepare
-from likely.apps.rlhf.taste import Reward, Taste, texts
+from likely.apps.rlhf.taste import Taste, texts
 from likely.choice import configure
 from likely.core import Budget, Listener, Progress
 from likely.errors import OptionError, UnknownName
@@ -43,7 +44,7 @@ from likely.language.policy import Speaker, Speaking
 from likely.train.checkpoint import write_atomic
 from likely.train.order import mix
 
-Signal = Reward | Sequence[tuple[Reward, float]] | Judgements
+Signal = Rewards | Judgements
 RATE = 1e-3
 MEASURED = 128  # answers before and after, at least one a prompt
 KEPT = 12  # pairs of answers that the record shows
@@ -116,7 +117,7 @@ class Aligned:
 
 def align(  # noqa: PLR0913  (one argument a choice; all but three have defaults)
     model: Checkpoint | str | Path, prompts: Sequence[Any] | None, signal: Signal, *, method: str = "ppo",
-    beta: float = 0.05, seed: int = 0, minutes: float | None = None, steps: int | None = None, rate: float = 0.0,
+    beta: float = 0.1, seed: int = 0, minutes: float | None = None, steps: int | None = None, rate: float = 0.0,
     limit: float = 50.0, missing: float = 0.0, judge: Reward | None = None, features: Features | None = None,
     held: Sequence[str] = (), speaking: Speaking | None = None, listen: Listener | None = None,
     watch: Callable[[int, course.Row], None] | None = None, checkpoint: str | Path | None = None, **options: Any,
@@ -168,7 +169,7 @@ def align(  # noqa: PLR0913  (one argument a choice; all but three have defaults
         pairs = {"pairs": made}
     run = cls(trial, config, beta, rate or RATE, seed, **pairs)
     who = {
-        "model": identity, "reward": taste.identity, "beta": str(beta), "rate": str(rate or RATE),
+        "model": identity, "reward": taste.liked.identity, "beta": str(beta), "rate": str(rate or RATE),
         "missing": str(missing), "options": repr(config), "speaking": repr(speaking),
         "prompts": asked.identity,
     }  # fmt: skip
@@ -183,7 +184,7 @@ def align(  # noqa: PLR0913  (one argument a choice; all but three have defaults
     then = _perplexity(policy.drawing(), held)
     policy.settle()
     entry = {
-        "method": method, "model": base.name, "reward": taste.name, "beta": beta, "seed": seed,
+        "method": method, "model": base.name, "reward": taste.liked.name, "beta": beta, "seed": seed,
         "options": {**asdict(config), "rate": rate or RATE, **asdict(speaking)}, "missing": missing,
         "steps": len(record.rows), "stopped": record.stopped, "notes": [*asked.notes, *record.notes], **told,
         "prompts": len(asked.seen), "prompts left out": len(asked.left), "answers": len(before.rewards),

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -49,11 +49,13 @@ class Pair(Protocol):
 
 class Guide:
     """Rewards of candidates, (K,) nats each by id. `reward`: a given one; else they are fitted to the judgements of the
-    store. `background` false: fits happen where they are asked for."""
+    store. `background` false: fits happen where they are asked for. `listen` is told why none can be had."""
 
     def __init__(
-        self, store: Store, *, reward: RewardModel | None = None, seed: int = 0, background: bool = True
-    ) -> None:
+        self, store: Store, *, reward: RewardModel | None = None, seed: int = 0, background: bool = True,
+        listen: Callable[[str], None] = lambda _: None,
+    ) -> None:  # fmt: skip
+        self.listen = listen
         self.store, self.reward, self.seed, self.background = store, reward, seed, background
         self.generators: list[Any] = []  # whose steps may be read
         self.fits, self.note = 0, ""  # what could not be done, and why
@@ -89,12 +91,17 @@ class Guide:
             self.fits += 1
             self.note = ""
         except LikelyError as error:
-            self.note = str(error)
+            self._say(str(error))
         except Exception as error:  # people go on judging: a guide is a help
             log.error("the reward that chooses pairs failed", exc_info=error)
-            self.note = f"{type(error).__name__}: {str(error)[:200]}"
+            self._say(f"{type(error).__name__}: {str(error)[:200]}")
         finally:
             self._busy.release()
+
+    def _say(self, why: str) -> None:
+        if why != self.note:
+            self.listen(f"Pairs are drawn, not chosen, for now: {why}")
+        self.note = why
 
     def _given(self, items: list[str]) -> dict[str, Array]:
         assert self.reward is not None

@@ -43,8 +43,9 @@ class Results:
             found.append(("Let a second person judge, to learn how far people agree.",
                           f"likely rank --store {source} --annotators anna,bob"))  # fmt: skip
         if decided:
-            found.append(("Move a model towards what is preferred.",
+            found.append(("Move a generator towards what is preferred.",
                           f"likely align MODEL.likely --judgements {source} -o liked.likely"))  # fmt: skip
+            found.append(("Or a language model.", f"likely rlhf MODEL --judgements {source} -o mine"))
         return found
 
 

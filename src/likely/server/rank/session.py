@@ -203,6 +203,8 @@ class Session:
     def next(self, annotator: str) -> Showing | None:
         """What lies before them, else what comes next; None where nothing is open."""
         seat = self.seat(annotator)
+        if seat.table is None:
+            self.read()
         with seat.lock, self._lock:
             if seat.table is None and not self.count(annotator).over:
                 seat.table = self._again(seat) or self._open(seat)
