@@ -194,7 +194,8 @@ def measured(what: str, case: Case) -> list[dict[str, Any]]:
         rows.append({
             "what": what, "signal": name, "property": case.name, "before": mean, "after": float(after.mean()),
             "best of 64": mean + spread * best, "moved, sd": moved, "kl": kl,
-            "tilt at that kl, sd": float(np.interp(math.sqrt(max(kl, 0)), line[:, 0], line[:, 1])),
+            "tilt at that kl, sd": float(np.interp(math.sqrt(max(kl, 0)), line[:, 0], line[:, 1]))
+            if kl <= line[-1, 0] ** 2 else None,  # beyond, too few items of the start are left to say
             "frontier ends at kl": float(line[-1, 0] ** 2), "wins": price.entry["won"],
             "cost": f"{len(worse)} worse, {len(gained)} better of {sum(one.better != 0 for one in price.figures)}",
             "CPU s": spent, "judgements": price.entry.get("judgements"),
