@@ -79,6 +79,42 @@ def test_a_policy_that_runs_away_is_brought_back() -> None:
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())  # no copy was within
 
 
+class Jump:
+    """A method that is all right until it leaps."""
+
+    Config = object
+
+    def __init__(self, trial: Trial, at: int, told: bool) -> None:
+        self.trial, self.at, self.told, self.beta, self.steps = trial, at, told, 1.0, 0
+
+    def step(self, share: float, rng: torch.Generator) -> dict[str, float]:
+        row = {"kl": self.trial.apart(64, rng)} if self.told else {}
+        with torch.no_grad():
+            for weight in self.trial.policy.parameters():
+                weight[..., 0] += 1000.0 if self.steps == self.at else 0.01
+        self.steps += 1
+        return row
+
+    def parts(self) -> dict[str, Any]:
+        return {}
+
+    def numbers(self) -> dict[str, float]:
+        return {}
+
+    def take(self, numbers: dict[str, float], tensors: dict[str, torch.Tensor]) -> None:
+        pass
+
+
+@pytest.mark.parametrize("told", [True, False])
+@pytest.mark.parametrize("at", [3, 9, 11, 19])
+def test_what_is_put_back_is_near_the_start(at: int, told: bool) -> None:
+    model, _ = chain("exact")
+    trial = Trial(model, judge)
+    record = course.run(Jump(trial, at, told), budget=Budget(steps=20), limit=2.0)
+    assert record.stopped == "kl"
+    assert trial.apart(64, torch.Generator().manual_seed(0)) < 1.0
+
+
 @pytest.mark.parametrize(("reward", "said"), [
     (lambda path: 1 / 0, "The reward failed on 16 items: ZeroDivisionError"),
     (lambda path: [float("nan")] * len(path.x), "The reward of item 0 is nan"),

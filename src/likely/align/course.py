@@ -2,7 +2,8 @@
 
     budget      steps, or minutes of wall time, or both
     KL          the price is watched: a policy that leaves its start by more than `limit` nats an item is brought back
-                to an earlier step, and the run ends there and says so
+                to the last weights that were seen to be nearer, and the run ends there and says so. A draw tells of
+                the weights before a step; methods that draw nothing are looked at every few steps, and all at the end
     reward      one that is the same for every item of the first steps ends the run: there is nothing to learn
     bad steps   a loss that is not finite brings back the last good weights at half the rate; the third ends the run
     Ctrl-C      ends the run and keeps what was learned
@@ -34,10 +35,11 @@ from likely.train.order import mix
 from likely.train.schedule import Clock, factor
 from likely.train.signals import deferred
 
-FORMAT = "1"
+FORMAT = "2"
 STRIKES = 3
 FLAT = 5  # steps
-EVERY = 10  # steps between copies to come back to, and between checkpoints
+EVERY = 10  # steps between checkpoints, and between looks at a policy that draws nothing
+LOOKED = 64  # items of such a look
 WARMUP = 0.03
 
 Row = dict[str, float]
@@ -63,6 +65,8 @@ class Record:
     stopped: str = ""
     rows: list[Row] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    scale: float = 1.0  # of the rate, halved by each bad step
+    strikes: int = 0  # bad steps so far
 
     def mean(self, name: str, share: float = 0.1) -> float:
         """The mean of a number over the last share of the steps."""
@@ -92,48 +96,44 @@ def run(
     store = _Store(checkpoint, method, who) if checkpoint else None
     before = store.load(record) if store else 0.0
     clock = Clock(budget, Training(steps=budget.steps or 200), before=before)
-    good, scale, strikes = _copy(policy), 1.0, 0
+    guard, loaded = _Guard(method, record, limit), len(record.rows)
+    if record.stopped == "kl":  # it has ended
+        return record
+    record.stopped = ""
     with torch.random.fork_rng(devices=_cuda(policy)), deferred() as asked:
         try:
-            while True:
+            while not record.stopped:
                 step, elapsed = len(record.rows), clock.elapsed()
                 progress = clock.progress(step, elapsed)
                 if listen is not None:
-                    listen(_progress(record, progress, elapsed - before, step))
+                    listen(_progress(record, progress, elapsed - before, step - loaded))
                 if asked.interrupt or asked.terminate or (progress >= 1 and step):
                     record.stopped = "budget" if progress >= 1 else "terminated" if asked.terminate else "interrupted"
                     break
                 torch.manual_seed(mix(seed, step))
                 rng = torch.Generator().manual_seed(mix(seed, step, 1))
                 try:
-                    row = method.step(scale * factor(progress, WARMUP, clock.steps), rng)
+                    row = method.step(record.scale * factor(progress, WARMUP, clock.steps), rng)
                 except TrainingError as error:
-                    strikes, scale = strikes + 1, scale / 2
-                    if strikes >= STRIKES or not record.rows:
-                        raise
-                    _put(policy, good)
-                    record.notes.append(f"step {step}: {error} The last good weights were put back, the rate halved.")
+                    guard.strike(step, error)
                     continue
+                guard.look(step, row, rng)
                 record.rows.append({"step": float(step), **row})
                 if watch is not None:
                     watch(step, record.rows[-1])
                 flat(record)
-                if dear := away(record, limit):
-                    _put(policy, good)
-                    record.stopped = "kl"
-                    record.notes.append(dear)
-                    break
-                if len(record.rows) % EVERY == 0:
-                    good = _copy(policy)
-                    if store:
-                        store.save(record, clock.elapsed())
+                guard.stop(row.get("kl", 0.0))
+                if store and len(record.rows) % EVERY == 0 and not record.stopped:
+                    store.save(record, clock.elapsed())
+            if record.stopped != "kl" and len(record.rows) > loaded:
+                guard.stop(method.trial.apart(LOOKED, torch.Generator().manual_seed(mix(seed, len(record.rows), 2))))
             if store:
                 store.save(record, clock.elapsed())
         except KeyboardInterrupt:  # a second one: a step may be half done
-            _put(policy, good)
+            guard.back()
             record.stopped = "interrupted"
         except BaseException:
-            _put(policy, good)
+            guard.back()
             raise
     return record
 
@@ -148,20 +148,56 @@ def flat(record: Record) -> None:
         )
 
 
-def away(record: Record, limit: float) -> str:
-    """What is to be said where the policy has left its start too far; "" where it has not."""
-    kl = record.rows[-1].get("kl", 0.0)
-    if kl <= limit:
-        return ""
-    return (
-        f"step {len(record.rows) - 1}: KL to the start reached {kl:.1f} nats an item (limit {limit:g}). Weights of an "
-        "earlier step were put back, and the run was ended: raise beta, lower the rate, or look at what the reward "
-        "likes so much."
-    )
+class _Guard:
+    """The last weights that were seen to be near enough, to come back to. `fresh` are those whose draw comes next."""
+
+    def __init__(self, method: Method, record: Record, limit: float) -> None:
+        self.method, self.record, self.limit, self.policy = method, record, limit, method.trial.policy
+        self.good = self.fresh = _copy(self.policy)
+
+    def look(self, step: int, row: Row, rng: torch.Generator) -> None:
+        """After a step: its KL is that of the weights before it; of methods that draw nothing, now and then, of these
+        after it."""
+        if "kl" in row:
+            if row["kl"] <= self.limit:
+                self.good = self.fresh
+            self.fresh = _copy(self.policy)
+        elif step % EVERY == EVERY - 1:
+            row["kl"] = self.method.trial.apart(LOOKED, rng)
+            if row["kl"] <= self.limit:
+                self.good = self.fresh = _copy(self.policy)
+
+    def stop(self, kl: float) -> None:
+        """End the run where the policy has left its start too far."""
+        if kl <= self.limit:
+            return
+        self.back()
+        self.record.stopped = "kl"
+        self.record.notes.append(
+            f"step {len(self.record.rows) - 1}: KL to the start reached {kl:.1f} nats an item (limit {self.limit:g}). "
+            "The last weights that were seen to be nearer were put back, and the run was ended: raise beta, lower the "
+            "rate, or look at what the reward likes so much."
+        )
+
+    def strike(self, step: int, error: TrainingError) -> None:
+        """After a step that failed. Raises it again where it is the first of the run, or one too many."""
+        record = self.record
+        record.strikes, record.scale = record.strikes + 1, record.scale / 2
+        if record.strikes >= STRIKES or not record.rows:
+            raise error
+        self.back()
+        record.notes.append(f"step {step}: {error} The last good weights were put back, the rate halved.")
+
+    def back(self) -> None:
+        """Put the good weights back."""
+        _put(self.policy, self.good)
+        self.fresh = self.good
 
 
 def _progress(record: Record, progress: float, spent: float, step: int) -> Progress:
-    left = spent * (1 - progress) / progress if progress > 0 else None
+    """`spent` seconds and `step` steps since the run began or was resumed."""
+    made = progress * step / len(record.rows) if record.rows else progress
+    left = spent * (1 - progress) / made if made > 0 else None
     last = record.rows[-1] if record.rows else {}
     return Progress(
         "aligning", progress, last.get("reward", last.get("loss")), step / spent if spent > 0 else None, left
@@ -207,7 +243,8 @@ class _Store:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         note = {
             "format": FORMAT, "identity": self.identity, "elapsed": elapsed, "rows": record.rows,
-            "notes": record.notes, "numbers": self.method.numbers(),
+            "notes": record.notes, "numbers": self.method.numbers(), "scale": record.scale, "strikes": record.strikes,
+            "stopped": record.stopped,
         }  # fmt: skip
         tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in self.tensors().items()}
         write_atomic(self.path, safetensors.torch.save(tensors, {"checkpoint": json.dumps(note)}))
@@ -230,6 +267,8 @@ class _Store:
             self.method.take(note["numbers"], saved)
             record.rows += note["rows"]
             record.notes += note["notes"]
+            record.scale, record.strikes = float(note["scale"]), int(note["strikes"])
+            record.stopped = str(note["stopped"])
             return float(note["elapsed"])
         except (OSError, KeyError, TypeError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
             raise TrainingError(

@@ -105,7 +105,7 @@ class GRPO:
                 some = mask[rows]
                 logp = trial.score(rows_of(drawn.path, rows)).logp
                 loss, ratio = objective.clipped(logp, drawn.old[rows], each[rows], config.low, config.high)
-                if self.updates == 0 and epoch == 0 and number == 0:
+                if epoch == 0 and number == 0:
                     first(ratio.detach(), some)
                 if config.kl != "reward":
                     away = objective.divergence(logp, drawn.start[rows], config.kl)

@@ -144,7 +144,7 @@ class PPO:
         self, drawn: Graded, credit: Tensor, value: Tensor, target: Tensor, share: float, rng: torch.Generator
     ) -> dict[str, float]:
         """The epochs over one draw."""
-        config, n = self.config, len(drawn.reward)
+        config, n, choices = self.config, len(drawn.reward), int(drawn.path.mask.sum())
         for optimiser, rate in ((self.optimiser, self.rate), (self.learner, self.rate * config.value_rate)):
             for group in optimiser.param_groups:
                 group["lr"] = rate * share
@@ -157,12 +157,13 @@ class PPO:
                 loss, ratio = objective.clipped(
                     logp, drawn.old[rows], credit[rows], config.low, config.high, config.worst
                 )
-                if self.updates == 0 and epoch == 0 and number == 0:
+                if epoch == 0 and number == 0:
                     first(ratio.detach(), mask)
-                seen["gradient"].append(descend(self.optimiser, objective.mean(loss, mask), 1.0))
+                part = float(mask.sum()) * config.minibatches / max(1, choices)  # every choice of a draw counts alike
+                seen["gradient"].append(descend(self.optimiser, part * objective.mean(loss, mask), 1.0))
                 guess = self.critic(drawn.features[rows])
                 slow = objective.value_loss(guess, value[rows], target[rows], config.value_clip)
-                descend(self.learner, objective.mean(slow, mask), 1.0)
+                descend(self.learner, part * objective.mean(slow, mask), 1.0)
                 at = ratio.detach()[mask]
                 seen["clipped"].append(float(((at < 1 - config.low) | (at > 1 + config.high)).float().mean()))
                 seen["ratio"].append(float(at.max()))

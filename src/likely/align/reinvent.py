@@ -77,6 +77,8 @@ class Reinvent:
         """Keep the best items, each once."""
         every = drawn if self.memory is None else joined(self.memory, drawn)
         flat = every.path.x.flatten(1)
+        if every.path.given is not None and not every.path.given.x.is_floating_point():
+            flat = torch.cat([flat, every.path.given.x.flatten(1).to(flat)], 1)  # the same for another wish is another
         _, which = torch.unique(flat, dim=0, return_inverse=True)
         at = torch.full((int(which.max()) + 1,), len(flat), device=flat.device)
         at.scatter_reduce_(0, which, torch.arange(len(flat), device=flat.device), "amin")

@@ -108,6 +108,14 @@ class Trial:
         return self.acting.score(self.acting.rollout(1, wish.given, wish.known, rng=rng)).features
 
     @torch.no_grad()
+    def apart(self, n: int, rng: torch.Generator) -> float:
+        """KL to the start in nats an item, from n items; nothing is judged."""
+        wish = self.source(n, rng)
+        path = self.acting.rollout(n, wish.given, wish.known, rng=rng)
+        logp = self.acting.score(path).logp
+        return float(torch.where(path.mask, logp - self.score_start(path), 0.0).sum(1).mean())
+
+    @torch.no_grad()
     def grade(self, path: Path) -> Graded:
         """These items with rewards and log p."""
         scores = self.acting.score(path)
