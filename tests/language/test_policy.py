@@ -130,6 +130,21 @@ def test_log_probs_and_their_gradient() -> None:
     assert torch.allclose(found, hidden.grad, atol=1e-5)  # type: ignore[arg-type]
 
 
+def test_a_token_that_is_nearly_sure_still_has_a_gradient_in_bfloat16() -> None:
+    torch.manual_seed(0)
+    head = torch.randn(500, 16).bfloat16()
+    y = torch.arange(40)
+    for size in (0.2, 0.5, 1.0):  # the larger, the surer
+        hidden = (size * head[y].float()).requires_grad_()
+        log_probs(hidden, head, y).sum().backward()
+        exact = (size * head[y].float()).double().requires_grad_()
+        (exact @ head.double().T).log_softmax(1).gather(1, y[:, None]).sum().backward()
+        assert hidden.grad is not None
+        assert exact.grad is not None
+        away = (hidden.grad - exact.grad).norm(dim=1) / exact.grad.norm(dim=1)
+        assert float(away.max()) < 0.02
+
+
 @pytest.mark.parametrize("method", [PPO, GRPO])
 def test_a_wanted_token_becomes_likelier_and_the_checkpoint_stays(method: type) -> None:
     base = decode_toys.checkpoint()
@@ -153,7 +168,7 @@ def test_a_wanted_token_becomes_likelier_and_the_checkpoint_stays(method: type) 
     assert {name for name, weight in base.network.named_parameters() if weight.requires_grad} != set()
 
 
-def test_rounded_draws_are_weighed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rounded_draws_are_weighed() -> None:
     one = moved(speaker(kernel="int8"))
     path = draw(one)
     scores = one.score(path)

@@ -106,8 +106,10 @@ class _LogProbs(torch.autograd.Function):
                 total = p.sum(1, keepdim=True)
                 out[rows] = (y - top - total.log()).squeeze(1)
                 if gain is not None:
-                    p = p.div_(total).to(head.dtype)
-                    gain[rows] = head[targets[rows]] - p @ head
+                    # 1 - p would lose its digits where p is near 1: what is missing to 1 is the sum of all others.
+                    p = p.div_(total).scatter_(1, mine, 0.0).to(head.dtype)
+                    others = p.sum(1, keepdim=True, dtype=torch.float32)
+                    gain[rows] = (others * head[targets[rows]].float() - (p @ head).float()).to(gain.dtype)
         ctx.save_for_backward(gain)
         return out
 
