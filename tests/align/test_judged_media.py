@@ -15,12 +15,22 @@ from likely.align.encoding import items_of
 from likely.align.preference import Candidate, Comparison, Item, Judgements
 from likely.align.reward import RewardModel, fit_reward
 from likely.align.states import Steps
+from likely.core import Budget
 from likely.errors import DataError, Mismatch, Unsupported
+from likely.train import loop
 
 RNG = np.random.default_rng(0)
 PICTURES = np.clip(RNG.normal(110, 40, (200, 1, 1)) + RNG.normal(0, 10, (200, 2, 2)), 0, 255).astype(np.uint8)
 WINDOWS = RNG.normal(0, 1, (200, 1, 2)) + RNG.normal(0, 0.3, (200, 6, 2))
-QUICK: dict[str, Any] = {"family": "flow", "minutes": 0.05, "progress": False}
+QUICK: dict[str, Any] = {"family": "flow", "minutes": 0.005, "progress": False}
+
+
+def taught(gen: likely.Generator, steps: int = 250) -> likely.Generator:
+    """Learn on for so many steps: minutes are few where the machine is busy."""
+    assert gen.evidence is not None
+    loop.fit(gen.family, gen.encode(gen.evidence.train), Budget(steps=steps), seed=0)
+    gen.family.eval()
+    return gen
 
 
 def png(pixels: np.ndarray) -> bytes:
@@ -42,12 +52,12 @@ def judged(contents: list[bytes], worth: list[float], media: str, n: int = 60) -
 
 @pytest.fixture(scope="module")
 def painter() -> likely.Generator:
-    return likely.fit(PICTURES, given=False, **QUICK)
+    return taught(likely.fit(PICTURES, given=False, **QUICK))
 
 
 @pytest.fixture(scope="module")
 def sensor() -> likely.Generator:
-    return likely.fit(WINDOWS, codec="series", **QUICK)
+    return taught(likely.fit(WINDOWS, codec="series", **QUICK))
 
 
 def bright(n: int = 60) -> Judgements:
@@ -104,7 +114,7 @@ def test_what_is_no_image_and_no_window_is_refused(painter: likely.Generator, se
 
 def test_a_model_with_conditions_takes_functions_and_says_so_of_judgements() -> None:
     labels = ["dark" if mean < 110 else "light" for mean in PICTURES.mean((1, 2))]
-    told = likely.fit((PICTURES, labels), **QUICK)
+    told = taught(likely.fit((PICTURES, labels), **QUICK))
     for method in ("ppo", "dpo"):
         with pytest.raises(Unsupported, match="given=False"):
             told.align(bright(), method=method, progress=False)
