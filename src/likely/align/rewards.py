@@ -23,9 +23,10 @@ class Weighted:
     """Rewards with their weights. Raises OptionError for what is none."""
 
     def __init__(self, signal: Rewards) -> None:
-        self.parts = [(signal, 1.0)] if callable(signal) else list(signal)
+        self.parts = [(signal, 1.0)] if callable(signal) else list(signal) if isinstance(signal, list | tuple) else []
         for part in self.parts:
-            if not isinstance(part, tuple) or len(part) != 2 or not callable(part[0]) or not math.isfinite(part[1]):
+            good = isinstance(part, tuple) and len(part) == 2 and callable(part[0])
+            if not good or not isinstance(part[1], int | float) or not math.isfinite(part[1]):
                 raise OptionError(
                     "A reward is a function of items that gives a number each, or a list of (function, weight); "
                     f"{part!r} was given."

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from likely.align.prompts import read as prompts_of
-from likely.apps.rlhf.answering import RATE
+from likely.apps.rlhf.plan import RATE
 from likely.apps.rlhf.recipe import rlhf as three_stages
 from likely.cli.align import shown
 from likely.cli.liking import signal_of

@@ -63,7 +63,7 @@ def read(
     room = min(LONGEST, network.arch.context // 2 - 1)
     for place, prompt in enumerate(prompts):
         groups.setdefault(tuple(_cut(_asked(checkpoint, prompt), room)), []).append(place)
-    end = min(checkpoint.ends, default=0)
+    end = checkpoint.end if checkpoint.ends else 0
     ids = [[*_cut(checkpoint.tokenizer.encode(_text(answer)), room), end] for answer in answers]
     states: dict[int, Tensor] = {}
 

@@ -12,6 +12,8 @@ from likely.errors import ArtifactError
 from likely.language import gguf, huggingface, packaged
 from likely.language.model import Checkpoint
 
+SAMPLE = 256  # numbers of a matrix that its fingerprint looks at
+
 __all__ = ["Checkpoint", "fingerprint", "hastened", "load", "opened"]
 
 
@@ -59,8 +61,17 @@ def _quick() -> bool:
 
 
 def fingerprint(checkpoint: Checkpoint) -> str:
-    """What tells a checkpoint from another: its shape, its vocabulary and its last norm, rounded."""
-    norm = next(iter(checkpoint.network.norm.parameters())).detach().to(torch.bfloat16).view(torch.uint8)
-    arch, size = checkpoint.network.arch, checkpoint.tokenizer.size
-    text = f"{arch.vocab} {arch.width} {arch.layers} {arch.heads} {arch.groups} {arch.hidden} {size} "
-    return hashlib.sha256(text.encode() + norm.cpu().numpy().tobytes()).hexdigest()[:32]
+    """What tells a checkpoint from another: its shape, its vocabulary, its last norm and some numbers of each block,
+    rounded to what all types of weights hold."""
+    network = checkpoint.network
+    downs = [weight for name, weight in network.named_parameters() if name.endswith("down.weight")]
+    parts = [next(iter(network.norm.parameters())), *downs]
+    arch, size = network.arch, checkpoint.tokenizer.size
+    digest = hashlib.sha256(
+        f"{arch.vocab} {arch.width} {arch.layers} {arch.heads} {arch.groups} {arch.hidden} {size} ".encode()
+    )
+    for part in parts:
+        flat = part.detach().flatten()
+        some = flat[:: max(1, len(flat) // SAMPLE)].to(torch.bfloat16).cpu()
+        digest.update(some.contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:32]

@@ -34,6 +34,7 @@ from torch import Tensor, nn
 
 from likely.errors import Mismatch, OptionError, UnknownName
 from likely.language.huggingface import config as configs
+from likely.language.quantize import shallow
 from likely.nn.decoder import Architecture, Decoder
 
 
@@ -255,6 +256,19 @@ def unmerge(network: nn.Module) -> None:
     for _, matrix in adapted(network):
         if matrix.merged:
             matrix.shift(-1.0)
+
+
+def whole(network: Decoder) -> Decoder:
+    """A network of plain matrices with what was learned in them; this one stays as it is, and all else is shared."""
+    made = shallow(network)
+    made.blocks = nn.ModuleList([shallow(block) for block in network.blocks])
+    for block in made.blocks:
+        for name, matrix in list(block.named_children()):
+            if isinstance(matrix, Adapted):
+                plain = matrix.plain()
+                plain.weight = nn.Parameter(matrix.joined(), requires_grad=False)
+                setattr(block, name, plain)
+    return made
 
 
 def fold(network: Decoder) -> None:

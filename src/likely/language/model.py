@@ -46,6 +46,19 @@ class Checkpoint:
         self.begins = self.begins and self.bos is not None
         self.tokenizer.control(self.ends | ({self.bos} if self.bos is not None else set()))
 
+    @property
+    def end(self) -> int:
+        """The token that ends an answer: what the template writes behind one, else the first that ends texts. Raises
+        Unsupported where no token ends a text."""
+        if not self.ends:
+            raise Unsupported(f"{self.name!r} has no token that ends a text, which answers need.")
+        if self.template is not None:
+            turns = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "!"}]
+            found = [token for token in self.chat(turns, begin=False) if token in self.ends]
+            if found:
+                return found[-1]
+        return min(self.ends)
+
     def encode(self, text: str) -> list[int]:
         """Ids of a text to go on with: `bos` first where texts begin with it. Control tokens written in it are text."""
         return [*([self.bos] if self.begins and self.bos is not None else []), *self.tokenizer.encode(text)]

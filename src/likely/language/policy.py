@@ -13,7 +13,7 @@ drawing     by `language.decode`, many prompts at a time, on matrices with the a
 
 What moves is computed in float32: in bfloat16 a text gets other probabilities in other company, by a tenth of them at
 times, and no ratio of probabilities would be 1 (docs/log.md). So the adapted blocks are copies, and the checkpoint is
-what it was until `settle`.
+what it was.
 
 A path: x (B, S) answers with their end, given.x (B, P) prompts padded behind, given.mask which of them is real, trace
 (B, P + S, W) states behind the trunk.
@@ -32,12 +32,12 @@ import torch
 from torch import Tensor, nn
 
 from likely.core import Batch, Family, Grammar, Known, Path, Scores, Tokens
-from likely.errors import DataError, OptionError, Unsupported
+from likely.errors import DataError, OptionError, UnknownName, Unsupported
 from likely.families.autoregressive import groups
 from likely.language import lora
 from likely.language.checkpoint import Checkpoint
 from likely.language.decode.batcher import Batcher
-from likely.language.decode.kernel import build
+from likely.language.decode.kernel import KERNELS, build
 from likely.language.decode.sampling import Sampling
 from likely.language.lora import Lora
 from likely.language.loss import log_probs
@@ -72,6 +72,18 @@ class Speaking:
         if not self.alpha >= 0:
             raise OptionError(f"alpha={self.alpha!r} was given; it is 0 (twice the rank) or more.")
 
+    def check(self, checkpoint: Checkpoint) -> None:
+        """Raises OptionError where this is not for that checkpoint, Unsupported where it has no ends, UnknownName."""
+        arch = checkpoint.network.arch
+        if self.layers > arch.layers:
+            raise OptionError(f"layers={self.layers} was given; {checkpoint.name!r} has {arch.layers}.")
+        if self.tokens >= arch.context:
+            raise OptionError(f"tokens={self.tokens} was given; {checkpoint.name!r} reads {arch.context} at most.")
+        if self.kernel not in KERNELS:
+            raise UnknownName("kernel", self.kernel, KERNELS)
+        lora.choose(arch, tuple(self.modules))
+        checkpoint.end  # noqa: B018  (it looks)
+
     @property
     def lora(self) -> Lora:
         """The adapter."""
@@ -99,15 +111,10 @@ class Speaker(Family[Tokens]):
 
     def __init__(self, checkpoint: Checkpoint, config: Speaking | None = None, *, seed: int = 0) -> None:
         config = config or Speaking()
+        config.check(checkpoint)
         arch = checkpoint.network.arch
-        if config.layers > arch.layers:
-            raise OptionError(f"layers={config.layers} was given; {checkpoint.name!r} has {arch.layers}.")
-        if config.tokens >= arch.context:
-            raise OptionError(f"tokens={config.tokens} was given; {checkpoint.name!r} reads {arch.context} at most.")
-        if not checkpoint.ends:
-            raise Unsupported(f"{checkpoint.name!r} has no token that ends a text, which answers need.")
         self.ends = tuple(sorted(checkpoint.ends))
-        space = Tokens(arch.vocab, config.tokens, pad=0, bos=checkpoint.bos or 0, eos=ending(checkpoint))
+        space = Tokens(arch.vocab, config.tokens, pad=0, bos=checkpoint.bos or 0, eos=checkpoint.end)
         super().__init__(space, Tokens(arch.vocab, arch.context - config.tokens), config)
         self.first = arch.layers - (config.layers or max(1, arch.layers // UPPER))
         lora.clear(checkpoint.network)
@@ -140,14 +147,16 @@ class Speaker(Family[Tokens]):
                     setattr(block, name, plain)
         return replace(base, network=made)
 
-    def settle(self) -> None:
-        """Attach the adapter to the checkpoint's own network."""
-        base = self.held.checkpoint.network
-        lora.attach(base, self.config.lora, first=self.first)
-        pairs = [pair for _, matrix in lora.adapted(base) for pair in matrix.each()]
-        with torch.no_grad():
-            for mine, theirs in zip(self.pairs, pairs, strict=True):
-                theirs.load_state_dict(mine.state_dict())
+    def settled(self) -> Checkpoint:
+        """The checkpoint with the adapter attached; the one that this stands on stays as it is, its weights shared."""
+        base = self.held.checkpoint
+        network = shallow(base.network)
+        network.blocks = nn.ModuleList([shallow(block) for block in base.network.blocks])
+        lora.attach(network, self.config.lora, first=self.first)
+        pairs = [pair for _, matrix in lora.adapted(network) for pair in matrix.each()]
+        for mine, theirs in zip(self.pairs, pairs, strict=True):
+            theirs.load_state_dict(mine.state_dict())
+        return replace(base, network=network)
 
     def objectives(self) -> list[Any]:
         """None: examples are learned by `likely.language.tune`."""
@@ -165,7 +174,8 @@ class Speaker(Family[Tokens]):
             raise Unsupported("A checkpoint goes on from a prompt: give what an answer begins with as part of it.")
         if given is None or len(given.x) != n:
             raise DataError(f"{n} prompts are needed to draw {n} answers.")
-        prompts, S, device = listed(given), self.config.tokens, given.x.device
+        given = placed(given, self.head.device)
+        prompts, S, device = listed(given), self.config.tokens, self.head.device
         answers, logprobs = self._answers(prompts, int(torch.randint(2**62, (1,), generator=rng)))
         x = torch.zeros(n, S, dtype=torch.long)
         mask = torch.zeros(n, S, dtype=torch.bool)
@@ -210,6 +220,9 @@ class Speaker(Family[Tokens]):
         """The way to these answers, batch.mask (B, S) true up to and with the end of each, to prompts batch.given."""
         if batch.given is None or batch.mask is None:
             raise DataError("Answers of a checkpoint are judged with their prompts and how long they are.")
+        batch = placed(batch, self.head.device)
+        assert batch.given is not None
+        assert batch.mask is not None
         size = (batch.given.x.shape[1] + batch.x.shape[1]) * len(batch.x) * self.head.shape[1]
         trace = batch.x.new_zeros(len(batch.x), 0, dtype=self.head.dtype)
         if size * self.head.element_size() <= KEPT:
@@ -274,21 +287,17 @@ class Speaker(Family[Tokens]):
 # ------------------------------------------------------------------------------------------------------ parts
 
 
-def ending(checkpoint: Checkpoint) -> int:
-    """The token that ends an answer: what the chat template writes behind one, else the first that ends texts."""
-    if checkpoint.template is not None:
-        turns = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "!"}]
-        found = [token for token in checkpoint.chat(turns, begin=False) if token in checkpoint.ends]
-        if found:
-            return found[-1]
-    return min(checkpoint.ends)
-
-
 def prompts_of(rows: Sequence[Sequence[int]], length: int = 0) -> Batch:
     """Prompts as a condition: ids padded behind to the longest of them, or to `length`."""
     P = max(length, max(map(len, rows)))
     x = torch.tensor([[*row, *[0] * (P - len(row))] for row in rows])
     return Batch(x, None, torch.arange(P) < torch.tensor([len(row) for row in rows])[:, None])
+
+
+def placed(batch: Batch, device: torch.device) -> Batch:
+    """The same on a device."""
+    given = placed(batch.given, device) if batch.given is not None else None
+    return Batch(batch.x.to(device), given, batch.mask.to(device) if batch.mask is not None else None)
 
 
 def listed(given: Batch) -> list[tuple[int, ...]]:

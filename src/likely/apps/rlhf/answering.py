@@ -15,49 +15,38 @@ import json
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from likely import registry
 from likely.align import course, dpo
 from likely.align.features import Features
 from likely.align.preference import Judgements
 from likely.align.reward import RewardModel, fit_reward
 from likely.align.rewards import Reward, Rewards
 from likely.align.states import Language
-from likely.align.trial import Trial, ended, graded, positive
+from likely.align.trial import Trial, ended, graded
 from likely.apps.rlhf import cost, pairing
-from likely.apps.rlhf.asking import Prompts, judged, prepare
+from likely.apps.rlhf.asking import Prompts
+from likely.apps.rlhf.plan import RATE, Plan
 from likely.apps.rlhf.taste import Taste, texts
-from likely.choice import configure
 from likely.core import Budget, Listener, Progress
-from likely.errors import OptionError, UnknownName
 from likely.evaluate.price import Price, frontier, stored
 from likely.language import adapter, huggingface, lora
-from likely.language.checkpoint import Checkpoint, fingerprint, opened
+from likely.language.checkpoint import Checkpoint, opened
 from likely.language.decode.engine import Engine
 from likely.language.policy import Speaker, Speaking
+from likely.language.tune import fingerprint
 from likely.train.checkpoint import write_atomic
 from likely.train.order import mix
 
 Signal = Rewards | Judgements
-RATE = 1e-3
 MEASURED = 128  # answers before and after, at least one a prompt
 KEPT = 12  # pairs of answers that the record shows
 READ = 512  # tokens of a held-out text that its perplexity is measured on
-# What suits answers of a checkpoint: a draw is dear beside a step, and a critic that has seen a few hundred answers
-# knows little: what a prompt is worth is told by other answers to it, and credit is not discounted by what the critic
-# says (docs/log.md).
-DEFAULTS: dict[str, dict[str, Any]] = {
-    "ppo": {"samples": 32, "epochs": 2, "minibatches": 4, "lam": 1.0, "group": 4},
-    "grpo": {"samples": 32, "epochs": 2, "minibatches": 4, "group": 4},
-    "reinvent": {"samples": 32},
-    "dpo": {"batch": 8},
-}
 
 
 @dataclass
@@ -91,8 +80,7 @@ class Aligned:
         """An adapter folder, or a whole model where `merge`; beside it alignment.json. Raises StorageError."""
         folder = Path(folder)
         if merge:
-            lora.fold(self.checkpoint.network)
-            huggingface.save(self.checkpoint, folder)
+            huggingface.save(replace(self.checkpoint, network=lora.whole(self.checkpoint.network)), folder)
         else:
             adapter.save(self.checkpoint.network, folder, base=self.checkpoint.source)
         write_atomic(folder / "alignment.json", (json.dumps(self.entry, indent=1) + "\n").encode())
@@ -120,7 +108,8 @@ def align(  # noqa: PLR0913  (one argument a choice; all but three have defaults
     beta: float = 0.1, seed: int = 0, minutes: float | None = None, steps: int | None = None, rate: float = 0.0,
     limit: float = 50.0, missing: float = 0.0, judge: Reward | None = None, features: Features | None = None,
     held: Sequence[str] = (), speaking: Speaking | None = None, listen: Listener | None = None,
-    watch: Callable[[int, course.Row], None] | None = None, checkpoint: str | Path | None = None, **options: Any,
+    watch: Callable[[int, course.Row], None] | None = None, checkpoint: str | Path | None = None, whole: bool = False,
+    **options: Any,
 ) -> Aligned:  # fmt: skip
     """Move the adapter of `model`, a checkpoint or the name of one, towards `signal`.
 
@@ -129,45 +118,44 @@ def align(  # noqa: PLR0913  (one argument a choice; all but three have defaults
     states of the checkpoint itself). `beta`: the price of a nat. `missing`: taken from the reward of answers that do
     not end. `judge`: a reward that only measures. `held`: texts whose perplexity before and after is told. `speaking`:
     of answers and adapter. `options` are the method's. `checkpoint`: a folder to resume from, to the bit where minutes
-    are not given. Ends after `steps` (40) or `minutes`.
+    are not given. Ends after `steps` (40) or `minutes`; Ctrl-C ends it and keeps what was learned, but where it is to
+    be done as a `whole` it raises KeyboardInterrupt. `model` itself stays as it is.
 
     Raises OptionError, UnknownName, DataError, RewardError, TrainingError, StorageError, Mismatch.
     """
-    positive(beta=beta)
-    if not 0 <= missing < math.inf:
-        raise OptionError(f"missing={missing!r} was given; it is 0 or more.")
-    if method not in DEFAULTS:
-        raise UnknownName("method for answers of a checkpoint", method, DEFAULTS)
+    began = time.monotonic()
     tell = listen or (lambda progress: None)
-    base, speaking = opened(model), speaking or Speaking()
-    cls = registry.get("method", method)
-    config = configure(cls.Config(**DEFAULTS[method]), options, method)
-    if prompts is None:
-        if not isinstance(signal, Judgements):
-            raise OptionError("Prompts are needed to draw answers to: a list of texts or of conversations.")
-        prompts = judged(signal)
-    asked = prepare(base, prompts, speaking.tokens, seed=seed)
+    base = opened(model)
+    plan = Plan.of(base, prompts, signal, method, speaking, seed, options, beta=beta, rate=rate, missing=missing,
+                   limit=limit, steps=steps, minutes=minutes)  # fmt: skip
+    config, asked, speaking = plan.config, plan.asked, plan.speaking
     told: dict[str, Any] = {}
     learned = None
     judgements = signal if isinstance(signal, Judgements) else None
     if judgements is not None:
         tell(Progress("learning the reward", 0.0))
-        learned = fit_reward(judgements, features or _looks(base, tell), seed=seed)
+        looks = features or looking(base, tell)
+        learned = fit_reward(judgements, looks, seed=seed)
+        if isinstance(looks, Language):
+            looks.listen = None
         told["judgements"] = said_of(learned)
         signal = learned
     assert not isinstance(signal, Judgements)
     taste = Taste(base, signal, asked.by_ids())
-    identity = fingerprint(base)
+    identity = fingerprint(base.network)
     policy = Speaker(base, speaking, seed=seed)
     tell(Progress("answering before", 0.0))
-    before = _measure(policy, taste, asked, judge, seed, False)
+    start = time.monotonic()
+    before = _measure(policy, taste, asked, judge, missing, seed, False)
     perplexity = _perplexity(base, held)
     trial = Trial(policy, taste, asked.source, missing=missing)
-    pairs = {}
+    pairs, notes = {}, list[str]()
     if method == "dpo":
-        made = pairing.pairs_of(judgements, base, policy) if judgements else dpo.made(trial, config.samples, seed)
+        made = (
+            pairing.pairs_of(judgements, base, policy, notes) if judgements else dpo.made(trial, config.samples, seed)
+        )
         pairs = {"pairs": made}
-    run = cls(trial, config, beta, rate or RATE, seed, **pairs)
+    run = plan.cls(trial, config, beta, rate or RATE, seed, **pairs)
     who = {
         "model": identity, "reward": taste.liked.identity, "beta": str(beta), "rate": str(rate or RATE),
         "missing": str(missing), "options": repr(config), "speaking": repr(speaking),
@@ -175,18 +163,22 @@ def align(  # noqa: PLR0913  (one argument a choice; all but three have defaults
     }  # fmt: skip
     if steps is None and minutes is None:
         steps = 40
+    if minutes is not None:  # what was done so far counts, and the same is measured again at the end
+        now = time.monotonic()
+        minutes = max(minutes - (now - began + now - start) / 60, 0.1 * minutes)
     record = course.run(
         run, budget=Budget(minutes, steps), limit=limit, seed=seed, listen=listen, watch=watch,
         checkpoint=Path(checkpoint) if checkpoint else None, identity=who,
     )  # fmt: skip
+    if whole and record.stopped in ("interrupted", "terminated"):
+        raise KeyboardInterrupt
     tell(Progress("answering after", 0.0))
-    after = _measure(policy, taste, asked, judge, seed + 1, True)
+    after = _measure(policy, taste, asked, judge, missing, seed + 1, True)
     then = _perplexity(policy.drawing(), held)
-    policy.settle()
     entry = {
         "method": method, "model": base.name, "reward": taste.liked.name, "beta": beta, "seed": seed,
         "options": {**asdict(config), "rate": rate or RATE, **asdict(speaking)}, "missing": missing,
-        "steps": len(record.rows), "stopped": record.stopped, "notes": [*asked.notes, *record.notes], **told,
+        "steps": len(record.rows), "stopped": record.stopped, "notes": [*asked.notes, *notes, *record.notes], **told,
         "prompts": len(asked.seen), "prompts left out": len(asked.left), "answers": len(before.rewards),
         **_compared(before, after),
     }  # fmt: skip
@@ -204,7 +196,7 @@ def align(  # noqa: PLR0913  (one argument a choice; all but three have defaults
     entry["frontier"] = frontier(np.asarray(before.rewards))
     entry["rows"] = record.rows
     return Aligned(
-        base, record, entry, [asked.said[place] for place in places], Answers(before.texts, before.rewards),
+        policy.settled(), record, entry, [asked.said[place] for place in places], Answers(before.texts, before.rewards),
         Answers(after.texts, after.rewards), learned,
     )  # fmt: skip
 
@@ -216,7 +208,8 @@ def said_of(model: RewardModel) -> dict[str, Any]:
     return {name: getattr(report, name) for name in ("pairs", "items", "ties", "accuracy", "error", "ceiling", "notes")}
 
 
-def _looks(base: Checkpoint, tell: Listener) -> Language:
+def looking(base: Checkpoint, tell: Listener) -> Language:
+    """The states of a checkpoint, which tell how far they are read."""
     began = time.monotonic()
 
     def heard(done: int, of: int) -> None:
@@ -251,13 +244,14 @@ class _Measured:
 
 @torch.no_grad()
 def _measure(
-    policy: Speaker, taste: Taste, asked: Prompts, judge: Reward | None, seed: int, moved: bool
+    policy: Speaker, taste: Taste, asked: Prompts, judge: Reward | None, missing: float, seed: int, moved: bool
 ) -> _Measured:  # fmt: skip
     """Answers to the prompts that were left out, and what is said of them."""
     times = max(1, -(-MEASURED // len(asked.left)))
     places = asked.left * times
     path = policy.rollout(len(places), asked.given(places), rng=torch.Generator().manual_seed(mix(seed, 2)))
-    reward = graded(taste, path)
+    done = ended(path, policy.ends).float()
+    reward = graded(taste, path) - missing * (1 - done)
     answers = texts(policy.held.checkpoint, path)
     second = None
     if judge is not None:
@@ -268,7 +262,7 @@ def _measure(
     kl = float((logp - policy.score_start(path).logp).sum(1).mean()) if moved else 0.0
     return _Measured(
         answers, reward.tolist(), second, kl, -float(logp[path.mask].mean()), path.mask.sum(1).tolist(),
-        ended(path, policy.ends).float().tolist(), times,
+        done.tolist(), times,
     )  # fmt: skip
 
 

@@ -21,9 +21,10 @@ from likely.language.policy import Speaker, prompts_of
 LONGEST = 512  # tokens of an answer, and of a prompt, that are learned from; pairs with longer ones are left away
 
 
-def pairs_of(judgements: Judgements, base: Checkpoint, policy: Speaker) -> Pairs:
-    """Left is "better" with share 1, 1/2 (a tie) or 0. Raises DataError where nothing was judged, Unsupported for
-    media other than texts."""
+def pairs_of(judgements: Judgements, base: Checkpoint, policy: Speaker, notes: list[str]) -> Pairs:
+    """Left is "better" with share 1, 1/2 (a tie) or 0; what is left away is added to `notes`.
+
+    Raises DataError where nothing was judged, Unsupported for media other than texts."""
     pairs = judgements.pairs()
     prompts, sides, kept = [], ([], []), []  # type: ignore[var-annotated]
     left = texts_of([pair.left for pair in pairs], "a checkpoint")
@@ -39,10 +40,13 @@ def pairs_of(judgements: Judgements, base: Checkpoint, policy: Speaker) -> Pairs
                 side.append(row)
     if not kept:
         raise DataError(f"None of {len(pairs)} judged pairs has a prompt and answers of at most {room} tokens.")
+    if len(kept) < len(pairs):
+        notes.append(f"{len(pairs) - len(kept)} pairs with more than {room} tokens on a side were left away.")
     given, paths = prompts_of(prompts), []
     for side in sides:
         rows = prompts_of(side)
         paths.append(policy.retrace(Batch(rows.x, given, rows.mask)))
-    share = torch.tensor([SHARES[pair.outcome] for pair in kept])
-    weight = torch.tensor([pair.weight * WEIGHTS[pair.strength] for pair in kept])
+    device = policy.head.device
+    share = torch.tensor([SHARES[pair.outcome] for pair in kept], device=device)
+    weight = torch.tensor([pair.weight * WEIGHTS[pair.strength] for pair in kept], device=device)
     return Pairs(paths[0], paths[1], share, weight)

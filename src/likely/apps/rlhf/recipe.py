@@ -18,7 +18,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
+import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +29,16 @@ from likely.align import course
 from likely.align.exchange import own
 from likely.align.preference import Judgements
 from likely.align.reward import RewardModel, fit_reward
-from likely.align.states import Language
-from likely.apps.rlhf.answering import Aligned, Signal, align, said_of
+from likely.align.rewards import Rewards, Weighted
+from likely.apps.rlhf.answering import Aligned, align, looking, said_of
 from likely.apps.rlhf.asking import judged
-from likely.core import Listener, Progress
-from likely.errors import OptionError
+from likely.apps.rlhf.plan import Plan
+from likely.core import Listener
+from likely.errors import OptionError, StorageError
 from likely.language import adapter, huggingface, lora
 from likely.language.checkpoint import Checkpoint, fingerprint, hastened, load
 from likely.language.policy import Speaking
-from likely.language.tune import tune
+from likely.language.tune import Tuning, prepare, tune
 from likely.train.checkpoint import write_atomic
 
 SHARE = 0.25  # of the minutes, for examples
@@ -42,7 +46,7 @@ SHARE = 0.25  # of the minutes, for examples
 
 def rlhf(  # noqa: PLR0913  (one argument a choice; all but two have defaults)
     model: str | Path, out: str | Path, *, examples: Sequence[Mapping[str, Any]] = (),
-    judgements: Judgements | None = None, reward: Signal | None = None, prompts: Sequence[Any] | None = None,
+    judgements: Judgements | None = None, reward: Rewards | None = None, prompts: Sequence[Any] | None = None,
     method: str = "ppo", minutes: float | None = None, steps: int | None = None, seed: int = 0,
     speaking: Speaking | None = None, listen: Listener | None = None, tell: Callable[[str], None] = lambda text: None,
     watch: Callable[[int, course.Row], None] | None = None, **options: Any,
@@ -52,13 +56,21 @@ def rlhf(  # noqa: PLR0913  (one argument a choice; all but two have defaults)
     Raises OptionError where neither judgements nor a reward is given, or the folder holds another run, and what the
     stages raise.
     """
-    folder, base = Path(out), load(model)
+    folder, base, began = Path(out), load(model), time.monotonic()
     if (judgements is None) == (reward is None):
         raise OptionError("Give what is to be liked: judgements, or a reward; one of them.")
+    if examples:
+        prepare(base, examples, Tuning())
+    liked = judgements if judgements is not None else reward
+    asked = {name: options[name] for name in ("beta", "rate", "missing", "limit") if name in options}
+    rest = {name: value for name, value in options.items() if name not in (*asked, "held", "judge", "features")}
+    Plan.of(base, prompts, liked, method, speaking, seed, rest, steps=steps, minutes=minutes,
+            **{"beta": 0.1, **asked})  # fmt: skip
     if claim(folder, {
         "model": fingerprint(base), "examples": _hash(list(examples)), "method": method, "seed": seed,
-        "judgements": _hash(own.rows(judgements)) if judgements is not None else "", "prompts": _hash(prompts),
-        "speaking": repr(speaking), "minutes": minutes, "steps": steps,
+        "judgements": _hash(own.rows(judgements)) if judgements is not None else "",
+        "reward": Weighted(reward).identity if reward is not None else "", "prompts": _hash(prompts),
+        "speaking": repr(speaking), "minutes": minutes, "steps": steps, "options": _hash(options),
     }):  # fmt: skip
         raise OptionError(
             f"{str(folder)!r} holds this run, and it is done: likely chat --model {folder / 'model'}. To run it again, "
@@ -66,42 +78,47 @@ def rlhf(  # noqa: PLR0913  (one argument a choice; all but two have defaults)
         )
     if examples:
         part = SHARE * minutes if minutes is not None else None
-        tell(tuned(base, folder / "tuned", examples, part, seed, listen))
-        minutes = minutes - part if minutes is not None and part is not None else None
+        tell(tuned(base, folder, examples, part, seed, listen))
     hastened(base)
     told: dict[str, Any] = {}
-    signal: Signal
     if judgements is not None and method != "dpo":
-        signal = learned(base, folder / "reward.likely", judgements, seed, listen)
-        told["judgements"] = said_of(signal)
-        tell(str(signal.report))
+        liked = learned(base, folder / "reward.likely", judgements, seed, listen)
+        told["judgements"] = said_of(liked)
+        tell(str(liked.report))
         prompts = judged(judgements) if prompts is None else prompts
-    else:
-        signal = judgements if judgements is not None else reward  # type: ignore[assignment]
+    assert liked is not None
+    if minutes is not None:
+        minutes = max(minutes - (time.monotonic() - began) / 60, 0.1 * minutes)
     done = align(
-        base, prompts, signal, method=method, minutes=minutes, steps=steps, seed=seed, speaking=speaking,
-        listen=listen, watch=watch, checkpoint=folder / "run", **options,
+        base, prompts, liked, method=method, minutes=minutes, steps=steps, seed=seed, speaking=speaking,
+        listen=listen, watch=watch, checkpoint=folder / "run", whole=True, **options,
     )  # fmt: skip
     done.entry |= told
-    adapter.save(base.network, folder / "adapter", base=str(model))
-    lora.fold(base.network)
-    huggingface.save(base, folder / "model")
+    adapter.save(done.checkpoint.network, folder / "adapter", base=str(folder / "tuned") if examples else str(model))
+    shutil.rmtree(folder / "model", ignore_errors=True)  # half a one, of a run that was killed while writing
+    huggingface.save(replace(done.checkpoint, network=lora.whole(done.checkpoint.network)), folder / "model")
     done.price.to_html(folder / "rlhf.html")
-    write_atomic(folder / "rlhf.json", (json.dumps(done.entry, indent=1) + "\n").encode())
+    write_atomic(folder / "rlhf.json", (json.dumps(done.entry, indent=1, allow_nan=False) + "\n").encode())
+    shutil.rmtree(folder / "tuning", ignore_errors=True)
     tell(str(done))
     return done
 
 
 def tuned(
-    base: Checkpoint, place: Path, examples: Sequence[Mapping[str, Any]], minutes: float | None, seed: int,
+    base: Checkpoint, folder: Path, examples: Sequence[Mapping[str, Any]], minutes: float | None, seed: int,
     listen: Listener | None,
 ) -> str:  # fmt: skip
-    """Learn from examples, or take what was learned; it is folded into `base`. A sentence about it."""
+    """Learn from examples, or take what was learned; it is folded into `base`. A sentence about it.
+
+    Raises KeyboardInterrupt where it was stopped: folder/tuning holds it then."""
+    place = folder / "tuned"
     if (place / adapter.WEIGHTS).is_file():
         adapter.load(base.network, place)
         said = f"Examples were learned before: {place}"
     else:
-        done = tune(base, examples, minutes=minutes, seed=seed, listen=listen, checkpoint_dir=place.parent / "tuning")
+        done = tune(base, examples, minutes=minutes, seed=seed, listen=listen, checkpoint_dir=folder / "tuning")
+        if done.history.stopped in ("interrupted", "terminated"):
+            raise KeyboardInterrupt
         adapter.save(base.network, place, base=base.source)
         said = str(done)
     lora.fold(base.network)
@@ -115,11 +132,9 @@ def learned(
     if place.is_file():
         return RewardModel.load(place, base)
 
-    def heard(done: int, of: int) -> None:
-        if listen is not None:
-            listen(Progress("reading what was judged", done / of))
-
-    made = fit_reward(judgements, Language(base, listen=heard), seed=seed)
+    looks = looking(base, listen or (lambda progress: None))
+    made = fit_reward(judgements, looks, seed=seed)
+    looks.listen = None
     made.save(place)
     return made
 
@@ -131,9 +146,10 @@ def claim(folder: Path, asked: dict[str, Any]) -> bool:
     note = folder / "recipe.json"
     if note.is_file() and len(list(folder.iterdir())) > 1:  # else nothing was made yet
         try:
-            before = json.loads(note.read_text(encoding="utf-8"))
+            found = json.loads(note.read_text(encoding="utf-8"))
         except ValueError:
-            before = {}
+            found = None
+        before = found if isinstance(found, dict) else {}
         other = [name for name in asked if before.get(name) != asked[name]]
         if other:
             raise OptionError(
@@ -143,7 +159,10 @@ def claim(folder: Path, asked: dict[str, Any]) -> bool:
         return (folder / "rlhf.json").is_file()
     if folder.exists() and (not folder.is_dir() or any(path != note for path in folder.iterdir())):
         raise OptionError(f"{str(folder)!r} exists and is not empty: give a new folder.")
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"Cannot make the folder {str(folder)!r}: {error.strerror or error}.") from error
     write_atomic(note, (json.dumps(asked, indent=1) + "\n").encode())
     return False
 
