@@ -18,6 +18,7 @@ Letters: B items.
 from __future__ import annotations
 
 import copy
+import hashlib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -115,7 +116,8 @@ def align(  # noqa: PLR0913  (one argument a choice; all but the first have defa
         where = File(checkpoint) if checkpoint else None
         who = {
             "reward": judge.rewards.identity, "beta": str(beta), "rate": str(speed), "options": repr(config),
-            "start": weights_of(family), "given": repr(given)[:500], "missing": str(missing),
+            "start": weights_of(family), "missing": str(missing),
+            "given": hashlib.sha256(repr(given).encode()).hexdigest()[:16],
         }  # fmt: skip
         record = course.run(
             made, budget=budget, limit=limit, seed=seed, listen=listen, watch=watch, checkpoint=where, identity=who

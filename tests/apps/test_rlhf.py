@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-import shutil
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,13 @@ import torch
 
 from likely.align.preference import Candidate, Comparison, Item, Judgements
 from likely.apps.rlhf import answering, asking, recipe, taste
-from likely.errors import DataError, OptionError, RewardError, UnknownName
-from likely.language import adapter, huggingface
+from likely.core import Progress
+from likely.errors import DataError, LikelyError, OptionError, RewardError, UnknownName
+from likely.language import adapter, huggingface, lora
 from likely.language.checkpoint import Checkpoint, load
 from likely.language.decode.engine import Engine
 from likely.language.decode.sampling import Sampling
-from likely.language.policy import Speaking, ending
+from likely.language.policy import Speaking
 from likely.language.tune import tune
 from tests.language import tune_toys
 
@@ -43,6 +45,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def greens(answers: list[str]) -> list[float]:
     return [float("green" in text) for text in answers]
+
+
+def greens_or_e(answers: list[str]) -> list[float]:
+    return [float("green" in text) + text.count("e") / 10 for text in answers]
 
 
 def judged(n: int = 40) -> Judgements:
@@ -125,7 +131,7 @@ def test_a_stopped_run_goes_on_to_the_bit(folder: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("method", ["dpo", "ppo"])
 def test_judgements_move_answers(folder: Path, method: str) -> None:
-    options = {**QUICK, "steps": 12}
+    options = {**QUICK, "steps": 12, "rate": 3e-3}  # faster, the reward model is fooled
     if method == "dpo":
         options |= {"rate": 1e-3, "batch": 16}
         options.pop("samples")
@@ -152,18 +158,59 @@ def test_three_stages_and_going_on(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="it is done"):
         recipe.rlhf(tmp_path / "base", tmp_path / "out", **given)
     (tmp_path / "out" / "rlhf.json").unlink()  # as if it had been stopped before the end
-    shutil.rmtree(tmp_path / "out" / "model")
     again = recipe.rlhf(tmp_path / "base", tmp_path / "out", tell=heard.append, **given)
     assert "before" in heard[3]  # neither tuned nor fitted again
     assert again.entry["after"] == done.entry["after"]
-    with pytest.raises(OptionError, match=r"another run \(its steps\)"):
-        recipe.rlhf(tmp_path / "base", tmp_path / "out", **{**given, "steps": 4})
+    for other in ({"steps": 4}, {"beta": 5.0}, {"samples": 8}):
+        with pytest.raises(OptionError, match=r"another run"):
+            recipe.rlhf(tmp_path / "base", tmp_path / "out", **{**given, **other})
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").touch()
     with pytest.raises(OptionError, match="not empty"):
         recipe.rlhf(tmp_path / "base", tmp_path / "full", **given)
     with pytest.raises(OptionError, match="one of them"):
         recipe.rlhf(tmp_path / "base", tmp_path / "new")
+    for wrong in ({"method": "pppo"}, {"missing": -1.0}, {"steps": 0}, {"speaking": Speaking(layers=9)}, {"seed": -1},
+                  {"prompts": [{"sex": "F"}] * 12}, {"rate": -1.0}):  # fmt: skip
+        with pytest.raises(LikelyError):
+            recipe.rlhf(tmp_path / "base", tmp_path / "new", **{**given, **wrong})
+        assert not (tmp_path / "new").exists()  # a slip of the keyboard claims no folder
+
+
+@pytest.mark.parametrize("stage", ["aligning", "learning"])
+def test_ctrl_c_stops_all_stages_and_the_same_line_goes_on(tmp_path: Path, stage: str) -> None:
+    huggingface.save(tune_toys.checkpoint(), tmp_path / "base")
+    examples = [{"prompt": p, "answer": f"It is {c}."} for p in ASKED for c in ("green", "white")]
+    given: dict[str, Any] = {"examples": examples, "reward": greens_or_e, "prompts": ASKED, "steps": 3,
+                             "speaking": SMALL, "samples": 16}  # fmt: skip
+    heard: list[str] = []
+
+    def listen(told: Progress) -> None:
+        heard.append(told.stage)
+        if told.stage == stage and heard.count(stage) == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        recipe.rlhf(tmp_path / "base", tmp_path / "out", listen=listen, **given)
+    made = {path.name for path in (tmp_path / "out").iterdir()}
+    assert not made & {"model", "rlhf.json", "adapter"}
+    assert ("tuned" in made) == (stage == "aligning")
+    recipe.rlhf(tmp_path / "base", tmp_path / "out", **given)
+    assert (tmp_path / "out" / "model").is_dir()
+
+
+def test_what_is_missing_is_taken_in_the_figures_and_the_reward_stays_what_it_was(folder: Path) -> None:
+    base = load(folder)
+    done = answering.align(base, ASKED, greens_or_e, missing=10.0, **{**QUICK, "steps": 2})
+    told = done.entry
+    plain = sum(greens_or_e(done.before.texts)) / len(done.before.texts)
+    assert told["before"] == pytest.approx(plain - 10 * (1 - told["ended before"]), abs=1e-4)
+    assert not any(True for _ in lora.adapted(base.network))
+
+
+def test_a_judge_that_fails_is_told(folder: Path) -> None:
+    with pytest.raises(RewardError, match="nan"):
+        answering.align(load(folder), ASKED, greens_or_e, judge=lambda texts: [float("nan")] * len(texts), **QUICK)
 
 
 def test_rewards_see_prompts_where_they_ask_for_them() -> None:
@@ -216,4 +263,3 @@ def test_refusals_leave_the_checkpoint_alone(folder: Path) -> None:
     with pytest.raises(OptionError, match="missing"):
         answering.align(base, ASKED, greens, missing=-1.0)
     assert all(torch.equal(weight, before[name]) for name, weight in base.network.state_dict().items())
-    assert ending(base) == 0

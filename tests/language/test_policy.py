@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from likely.errors import DataError, Mismatch, OptionError, Unsupported
 from likely.language import adapter, lora
 from likely.language.decode.engine import Engine
 from likely.language.loss import log_probs
-from likely.language.policy import Speaker, Speaking, ending, listed, prompts_of, together
+from likely.language.policy import Speaker, Speaking, listed, prompts_of, together
 from tests.language import decode_toys, tune_toys
 
 PROMPTS = [[5, 9, 11, 60], [70, 71], [33] * 9, [5, 9, 11, 60]]
@@ -164,8 +165,10 @@ def test_a_wanted_token_becomes_likelier_and_the_checkpoint_stays(method: type) 
     assert rows[0]["mismatch"] < 1e-4
     for name, weight in base.network.state_dict().items():
         assert torch.equal(weight, before[name])
-    one.settle()
-    assert {name for name, weight in base.network.named_parameters() if weight.requires_grad} != set()
+    settled = one.settled()
+    assert any(True for _ in lora.adapted(settled.network))
+    assert not any(True for _ in lora.adapted(base.network))
+    assert torch.equal(settled.network.embed.weight, base.network.embed.weight)
 
 
 def test_rounded_draws_are_weighed() -> None:
@@ -185,11 +188,14 @@ def test_rounded_draws_are_weighed() -> None:
 def test_an_adapter_of_upper_layers_goes_to_a_folder_and_back(tmp_path) -> None:  # type: ignore[no-untyped-def]
     one = moved(speaker())
     path = draw(one)
-    one.settle()
-    adapter.save(one.held.checkpoint.network, tmp_path / "a", base="toy")
+    settled = one.settled()
+    adapter.save(settled.network, tmp_path / "a", base="toy")
+    ids = [*PROMPTS[0], *path.x[0][path.mask[0]].tolist()]
+    for network in (settled.network, lora.whole(settled.network)):
+        told = Engine(replace(settled, network=network), kernel="plain").score([ids])[0][len(PROMPTS[0]) - 1 :]
+        assert torch.allclose(told, one.score(path).logp[0][path.mask[0]].detach(), atol=2e-4)
     again = decode_toys.checkpoint()
     adapter.load(again.network, tmp_path / "a")
-    ids = [*PROMPTS[0], *path.x[0][path.mask[0]].tolist()]
     told = Engine(again, kernel="plain").score([ids])[0][len(PROMPTS[0]) - 1 :]
     assert torch.allclose(told, one.score(path).logp[0][path.mask[0]].detach(), atol=2e-4)
 
@@ -203,8 +209,8 @@ def test_same_seed_same_answers() -> None:
 
 
 def test_answers_end_as_the_template_ends_them() -> None:
-    assert ending(tune_toys.checkpoint()) == 0
-    assert ending(decode_toys.checkpoint()) in decode_toys.checkpoint().ends
+    assert tune_toys.checkpoint().end == 0
+    assert decode_toys.checkpoint().end in decode_toys.checkpoint().ends
 
 
 def test_refusals() -> None:
@@ -223,7 +229,6 @@ def test_refusals() -> None:
         one.sample(1, prompts_of([[5]]), rng=torch.Generator(), temperature=0.5)
     with pytest.raises(Unsupported, match="over 8"):
         draw(speaker("dynamic"))
-    one.settle()
     with pytest.raises(Mismatch, match="adapter"):
-        Speaker(base)
+        Speaker(one.settled())
     assert listed(prompts_of([[1, 2], [3]])) == [(1, 2), (3,)]

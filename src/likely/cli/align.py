@@ -32,7 +32,8 @@ from likely.language import packaged
 from likely.language.checkpoint import opened
 from likely.language.policy import Speaking
 
-SHOWN = ("reward", "kl", "entropy", "clipped", "ratio", "unexplained", "length", "ended", "loss", "right", "beta")
+SHOWN = ("reward", "kl", "entropy", "clipped", "ratio", "unexplained", "length", "ended", "mismatch", "loss",
+         "right", "beta")  # fmt: skip
 KEPT = 12  # rows of the live table
 
 
@@ -42,7 +43,9 @@ align = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptio
 @align.command()
 def main(  # noqa: PLR0913  (one argument an option)
     model: Model,
-    out: Annotated[Path, typer.Option("-o", "--out", help="The file of the aligned model, NAME.likely.")],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="The file of the aligned model, NAME.likely; of a checkpoint a folder.")
+    ],
     reward: Annotated[
         list[str] | None,
         typer.Option(
@@ -55,9 +58,13 @@ def main(  # noqa: PLR0913  (one argument an option)
     ] = None,
     method: Annotated[str, typer.Option(help="ppo, grpo, reinvent, dpo or best_of.")] = "ppo",
     beta: Annotated[float, typer.Option(help="The price of a nat away from the start: smaller goes further.")] = 0.05,
-    steps: Annotated[int | None, typer.Option(help="Updates; 200 unless minutes are given.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Updates; 200 unless minutes are given, of a checkpoint 40.")
+    ] = None,
     minutes: Annotated[float | None, typer.Option(help="Wall time to spend at most.")] = None,
-    rate: Annotated[float, typer.Option(help="Of learning; 0 = a fifth of the family's own.")] = 0.0,
+    rate: Annotated[
+        float, typer.Option(help="Of learning; 0 = a fifth of the family's own, of a checkpoint .001.")
+    ] = 0.0,
     limit: Annotated[float, typer.Option(help="Nats an item at which the run is ended and brought back.")] = 50.0,
     given: Annotated[list[str] | None, typer.Option(help="A condition, sex=F; may be repeated.")] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="A folder to resume from.")] = None,
@@ -79,9 +86,10 @@ def main(  # noqa: PLR0913  (one argument an option)
     if talks(model):
         if given or holdout is not None or page is not None:
             raise OptionError(f"{str(model)!r} is a language model: --given, --holdout and --page are for generators.")
-        likely.output.writable(out)
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise OptionError(f"{str(out)!r} exists and is not empty: give a new folder for the adapter.")
         base = opened(model)
-        signal = signal_of(reward or [], judgements, base)
+        signal = signal_of(reward or [], judgements, str(model))
         asked = prompts_of(prompts) if prompts is not None else None
         with shown(quiet) as (listen, watch):
             done = answering.align(
@@ -143,7 +151,7 @@ def shown(quiet: bool) -> Iterator[tuple[Any, Any]]:
         def draw() -> None:
             told = state.get("now")
             left = f", {told.left:.0f} s left" if told and told.left is not None else ""
-            table = Table(title=f"aligning: {told.done:.0%}{left}" if told else "aligning", box=None)
+            table = Table(title=f"{told.stage}: {told.done:.0%}{left}" if told else "aligning", box=None)
             names = [name for name in SHOWN if rows and name in rows[-1]]
             for name in ("step", *names):
                 table.add_column(name, justify="right")

@@ -11,10 +11,16 @@ A classifier's reward is log p, not p: where it is nearly sure, p hardly differs
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
+import inspect
 import math
+import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -79,20 +85,45 @@ def _function(place: str, name: str, text: str) -> Callable[..., Any]:
     """A function of a Python file, which is run."""
     if not Path(place).is_file():
         raise OptionError(f"--reward {text!r}: there is no file {place!r}.")
-    spec = importlib.util.spec_from_file_location("reward_of_the_user", place)
-    if spec is None or spec.loader is None:
-        raise OptionError(f"--reward {text!r}: {place!r} is no Python file.")
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise RewardError(f"{place!r} cannot be run: {type(error).__name__}: {error}") from error
+    module, digest = _module(Path(place).resolve())
     function = getattr(module, name, None)
     if not callable(function):
         known = ", ".join(one for one in vars(module) if not one.startswith("_") and callable(getattr(module, one)))
         raise OptionError(f"{place!r} has no function {name!r}" + (f"; it has: {known}." if known else "."))
-    found: Callable[..., Any] = function
-    return found
+    return _Told(function, name, digest)
+
+
+class _Told:
+    """A reward that knows which one it is: `digest` tells a file from the same one after it was changed."""
+
+    def __init__(self, function: Callable[..., Any], name: str, digest: str) -> None:
+        self.function, self.__name__, self.digest = function, name, digest
+        with suppress(TypeError, ValueError):  # a builtin has none
+            self.__signature__ = inspect.signature(function)
+
+    def __call__(self, *given: Any, **named: Any) -> Any:
+        return self.function(*given, **named)
+
+
+@cache
+def _module(place: Path) -> tuple[ModuleType, str]:
+    """A Python file as a module that can import what stands beside it, run once; and its hash."""
+    digest = hashlib.sha256(place.read_bytes()).hexdigest()[:12]
+    name = f"{place.stem}_{digest}"
+    spec = importlib.util.spec_from_file_location(name, place)
+    if spec is None or spec.loader is None:
+        raise OptionError(f"{str(place)!r} is no Python file.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look themselves up
+    sys.path.insert(0, str(place.parent))
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        raise RewardError(f"{place.name!r} cannot be run: {type(error).__name__}: {error}") from error
+    finally:
+        sys.path.remove(str(place.parent))
+    return module, digest
 
 
 def _kept(place: str, label: str, text: str, model: Any) -> Callable[..., Any]:
@@ -109,7 +140,8 @@ def _kept(place: str, label: str, text: str, model: Any) -> Callable[..., Any]:
     found = Labeller.load(place)
     if label not in found.labels:
         raise UnknownName("label", label, found.labels)
-    return classifier(found, label)
+    made = classifier(found, label)
+    return _Told(made, label, hashlib.sha256(Path(place).read_bytes()).hexdigest()[:12])
 
 
 def classifier(labeller: Labeller, label: str) -> Callable[[Sequence[str]], list[float]]:

@@ -42,7 +42,7 @@ def main(  # noqa: PLR0913  (one argument an option)
     examples: Annotated[
         Path | None, typer.Option(help='To learn from first, JSONL of {"prompt": .., "answer": ..}.')
     ] = None,
-    method: Annotated[str, typer.Option(help="ppo, grpo, reinvent or dpo.")] = "ppo",
+    method: Annotated[str, typer.Option(help="ppo, grpo or dpo.")] = "ppo",
     minutes: Annotated[
         float | None, typer.Option(help="Wall time to spend at most, a quarter of it on examples.")
     ] = None,
@@ -65,7 +65,7 @@ def main(  # noqa: PLR0913  (one argument an option)
         if value is not None and not 0 < value < math.inf:
             raise OptionError(f"--{name} is {value:g}; it is above 0.")
     speaking = Speaking(tokens=tokens, layers=layers, rank=rank)
-    signal = signal_of(reward or [], judgements)
+    signal = signal_of(reward or [], judgements, model)
     liked = {"judgements": signal} if judgements is not None else {"reward": signal}
     asked = prompts_of(prompts) if prompts is not None else None
     if asked is None and judgements is None:

@@ -255,9 +255,7 @@ def _measure(
     answers = texts(policy.held.checkpoint, path)
     second = None
     if judge is not None:
-        second = (
-            Taste(policy.held.checkpoint, judge, taste.said).rewards(answers, [asked.said[k] for k in places]).tolist()
-        )
+        second = graded(Taste(policy.held.checkpoint, judge, taste.said), path).tolist()
     logp = policy.score(path).logp
     kl = float((logp - policy.score_start(path).logp).sum(1).mean()) if moved else 0.0
     return _Measured(

@@ -1,4 +1,4 @@
-"""What is asked of an alignment, looked at before anything is done: no minutes of work end in a slip of the keyboard."""
+"""What is asked of an alignment, looked at before anything is done: a slip of the keyboard costs no minutes of work."""
 
 from __future__ import annotations
 
