@@ -45,8 +45,8 @@ SETS = ("pandalm_testset_half_a", "mt_bench_human_majority_200", "llmbar_natural
 POLITE = ("please", "thank", "happy to", "glad", "welcome", "hope this helps", "of course", "certainly", "sure")
 LONGEST = 300  # characters of a prompt
 TOKENS = {"taste": 48, "brief": 32}
-STEPS = {"taste": 30, "brief": 30}
-BETA = 0.1
+STEPS = {"taste": 16, "brief": 16}
+BETA, RATE = 0.15, 2e-3
 MISSING = {"taste": 1.0, "brief": 0.0}  # people judged whole answers
 BEST = 16
 COLUMNS = ["reward", "seed", "before", "after", "spread", "risen", "won", "judge won", "kl", "perplexity before",
@@ -107,7 +107,7 @@ def run(name: str, seed: int, models: tuple[RewardModel, RewardModel] | None, be
     reward, judge = (brief, brief) if models is None else models
     began = time.process_time()
     done = answering.align(
-        base, prompts, reward, judge=judge, beta=BETA, seed=seed, steps=STEPS[name], missing=MISSING[name],
+        base, prompts, reward, judge=judge, beta=BETA, rate=RATE, seed=seed, steps=STEPS[name], missing=MISSING[name],
         held=tales(), speaking=Speaking(tokens=TOKENS[name]),
         watch=lambda step, row: print(f"{name} {seed} {step}: reward {row['reward']:.3f} kl {row['kl']:.2f} length "
                                       f"{row['length']:.1f} ended {row['ended']:.2f}", flush=True),
