@@ -9,9 +9,10 @@ import pytest
 
 from likely.align.preference import Candidate, Comparison, Item, Judgements
 from likely.align.reward import fit_reward
+from likely.align.states import Language
 from likely.apps.label.model import Labeller
 from likely.cli.liking import load_reward, signal_of
-from likely.errors import ArtifactError, LikelyError
+from likely.errors import ArtifactError, LikelyError, OptionError
 from likely.language import huggingface
 from likely.language.checkpoint import load
 from tests.language import tune_toys
@@ -71,3 +72,18 @@ def test_a_file_that_is_no_reward(folder: Path) -> None:
     (folder / "noise.likely").write_bytes(b"\x08\0\0\0\0\0\0\0{}      ")
     with pytest.raises(ArtifactError):
         load_reward(f"{folder}/noise.likely")
+
+
+def test_a_reward_on_states_of_a_checkpoint_is_given_that_and_no_generator(folder: Path) -> None:
+    items = [Item(f"i{k}", None, (Candidate.text(f"a dog {k}"), Candidate.text(f"a fox jumps {k}"))) for k in range(14)]
+    said = [
+        Comparison(item.id, tuple(item.by_id)[:: 1 if k % 2 else -1], "ann", "right" if k % 2 else "left")
+        for k, item in enumerate(items)
+    ]
+    model = fit_reward(Judgements(tuple(items), tuple(said)), Language(str(folder / "toy")))
+    model.save(folder / "states.likely")
+    texts = ["a dog 3", "a fox jumps 3"]
+    found, _ = load_reward(f"{folder}/states.likely", str(folder / "toy"))
+    assert found(texts) == pytest.approx(model(texts))
+    with pytest.raises(OptionError, match="its path"):  # and no word of damage
+        load_reward(f"{folder}/states.likely", object())

@@ -125,10 +125,12 @@ def run(
                 guard.stop(row.get("kl", 0.0))
                 if store and len(record.rows) % EVERY == 0 and not record.stopped:
                     store.save(record, clock.elapsed())
-            if record.stopped != "kl" and len(record.rows) > loaded:
-                guard.stop(method.trial.apart(LOOKED, torch.Generator().manual_seed(mix(seed, len(record.rows), 2))))
-            if store:
+            if store:  # before the last look, which takes a draw
                 store.save(record, clock.elapsed())
+            if record.stopped in ("budget", "interrupted") and len(record.rows) > loaded:
+                guard.stop(method.trial.apart(LOOKED, torch.Generator().manual_seed(mix(seed, len(record.rows), 2))))
+                if store and record.stopped == "kl":
+                    store.save(record, clock.elapsed())
         except KeyboardInterrupt:  # a second one: a step may be half done
             guard.back()
             record.stopped = "interrupted"

@@ -37,7 +37,8 @@ DATABASES = (".db", ".sqlite", ".sqlite3")
 
 
 def signal_of(rewards: Sequence[str], judgements: str | None, model: Any = None) -> Any:
-    """Rewards, or judgements. `model`: the generator or checkpoint whose states a reward model may look at.
+    """Rewards, or judgements. `model`: the generator, or the name of the checkpoint, whose states a reward model may
+    look at.
 
     Raises OptionError unless one of them is given, StorageError, DataError, and what `load_reward` raises.
     """
@@ -134,7 +135,9 @@ def _kept(place: str, label: str, text: str, model: Any) -> Callable[..., Any]:
             raise OptionError(
                 f"--reward {text!r}: {place!r} is a reward model and has no labels: leave {label!r} away."
             )
-        return RewardModel.load(place, model)
+        looks = card.get("features")
+        steps = isinstance(looks, dict) and looks.get("name") == "steps"  # of a generator; else states of a checkpoint
+        return RewardModel.load(place, model if isinstance(model, str) != steps else None)
     if card.get("app") != "label":
         raise OptionError(f"--reward {text!r}: {place!r} is no reward model and no classifier; wanted is {WANTED}.")
     found = Labeller.load(place)

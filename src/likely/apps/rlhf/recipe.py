@@ -70,7 +70,8 @@ def rlhf(  # noqa: PLR0913  (one argument a choice; all but two have defaults)
         "model": fingerprint(base), "examples": _hash(list(examples)), "method": method, "seed": seed,
         "judgements": _hash(own.rows(judgements)) if judgements is not None else "",
         "reward": Weighted(reward).identity if reward is not None else "", "prompts": _hash(prompts),
-        "speaking": repr(speaking), "minutes": minutes, "steps": steps, "options": _hash(options),
+        "speaking": repr(speaking), "minutes": minutes, "steps": steps,
+        "options": _hash({**asked, **rest, "held": list(options.get("held", ()))}),
     }):  # fmt: skip
         raise OptionError(
             f"{str(folder)!r} holds this run, and it is done: likely chat --model {folder / 'model'}. To run it again, "
