@@ -22,13 +22,14 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 BLOCK = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 
-def blocks(page: Path, language: str) -> list[tuple[int, str]]:
-    """(line number, text) of the page's blocks in a language, but for those marked `no-run`."""
+def blocks(page: Path, language: str, flag: str = "") -> list[tuple[int, str]]:
+    """(line number, text) of the page's blocks in a language that are marked so: "no-run" is run by nobody, "toy" by
+    tests/align/test_pages.py, on small models."""
     text = page.read_text(encoding="utf-8")
     return [
         (text.count("\n", 0, found.start(3)), found[3])
         for found in BLOCK.finditer(text)
-        if found[1] == language and "no-run" not in found[2]
+        if found[1] == language and found[2].strip() == flag
     ]
 
 

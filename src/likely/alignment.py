@@ -30,7 +30,7 @@ from torch import Tensor
 
 from likely import registry
 from likely.align import best_of, course
-from likely.align.encoding import pairs_of
+from likely.align.encoding import MEDIA, pairs_of, readable
 from likely.align.preference import Judgements
 from likely.align.reward import fit_reward
 from likely.align.rewards import Reward, Rewards, Weighted
@@ -95,7 +95,9 @@ def align(  # noqa: PLR0913  (one argument a choice; all but the first have defa
     _penalty(missing, codec)
     told: dict[str, Any] = {}
     pairs = None
+    notes: list[str] = []
     if isinstance(signal, Judgements):
+        signal, notes = readable(signal, MEDIA.get(codec.name, ()), f"{codec.name} data")
         pairs = pairs_of(signal.pairs(), codec, family) if method == "dpo" else None
         signal, told = _learned(codec, family, signal, seed)
     judge = Judge(codec, conditions, signal, seed)
@@ -123,6 +125,7 @@ def align(  # noqa: PLR0913  (one argument a choice; all but the first have defa
             made, budget=budget, limit=limit, seed=seed, listen=listen, watch=watch, checkpoint=where, identity=who
         )
         used = {**asdict(config), "rate": speed}
+    record.notes[:0] = notes
     won, sides = _before_and_after(family, moved, judge, source, seed, missing)
     if missing:
         used = {**used, "missing": missing}

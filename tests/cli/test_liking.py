@@ -48,6 +48,7 @@ def test_each_kind_with_and_without_a_weight(folder: Path) -> None:
     assert fox.__name__ == "fox"
     told = Labeller.load(folder / "beast.labels").probabilities(["the fox 3"])
     assert fox(["the fox 3"]) == pytest.approx([float(np.log(told[0, 1]))])
+    assert fox(["", " \n", "the fox 3"]) == pytest.approx([np.log(0.5), np.log(0.5), fox(["the fox 3"])[0]])
     assert len(signal_of([f"{folder}/taste.likely", f"{folder}/taste.py:size=0.1"], None)) == 2
 
 

@@ -20,17 +20,33 @@ import torch
 from likely.align.dpo import Pairs
 from likely.align.features import written
 from likely.align.likelihood import WEIGHTS
-from likely.align.preference import Candidate, Pair
+from likely.align.preference import Candidate, Judgements, Pair
 from likely.codecs.image.file import picture
 from likely.core import Batch, Codec, Family, Policy, Tokens
 from likely.errors import DataError, Unsupported
 
 PICTURES = ("image/png", "image/jpeg", "image/webp", "image/gif", "image/bmp")
+WORDS = ("text/",)  # what a language model reads
 PIXELS = 2**24  # of one image
 MEDIA = {
     "text": ("text/plain",), "table": ("application/json",), "series": ("application/json",), "image": PICTURES,
 }  # fmt: skip
 SHARES = {"left": 1.0, "right": 0.0, "tie": 0.5}
+
+
+def readable(judgements: Judgements, media: Sequence[str], of: str) -> tuple[Judgements, list[str]]:
+    """The judgements of candidates whose media begin so, and a note where others lie in the same store. None of these: all,
+    for those who read them to refuse."""
+    items = {
+        item.id: item for item in judgements.items
+        if all(one.media.startswith(tuple(media)) for one in item.candidates)
+    }  # fmt: skip
+    votes = tuple(one for one in judgements.comparisons if one.item in items)
+    left = len(judgements.comparisons) - len(votes)
+    if not left or not votes:
+        return judgements, []
+    note = f"{left} judgements are not of {of}, and were left away: {len(votes)} are."
+    return Judgements(tuple(items.values()), votes, judgements.notes), [note]
 
 
 def items_of(codec: Codec[Any], candidates: Sequence[Candidate], prompts: Sequence[Any]) -> Any:

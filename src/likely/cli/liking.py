@@ -148,11 +148,14 @@ def _kept(place: str, label: str, text: str, model: Any) -> Callable[..., Any]:
 
 
 def classifier(labeller: Labeller, label: str) -> Callable[[Sequence[str]], list[float]]:
-    """log p of a label, as a reward of texts."""
+    """log p of a label, as a reward of texts; an empty one, which models write, too, says nothing of any label."""
     column = labeller.labels.index(label)
 
     def reward_of(texts: Sequence[str]) -> list[float]:
-        p = labeller.probabilities(list(texts))[:, column]
+        p = np.full(len(texts), 1 / len(labeller.labels))
+        said = [at for at, text in enumerate(texts) if text.strip()]
+        if said:
+            p[said] = labeller.probabilities([texts[at] for at in said])[:, column]
         return [float(value) for value in np.log(np.clip(p, 1e-6, 1.0))]
 
     reward_of.__name__ = label

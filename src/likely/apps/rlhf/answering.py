@@ -23,6 +23,7 @@ import numpy as np
 import torch
 
 from likely.align import course, dpo
+from likely.align.encoding import WORDS, readable
 from likely.align.features import Features
 from likely.align.preference import Judgements
 from likely.align.reward import RewardModel, fit_reward
@@ -125,7 +126,9 @@ def align(  # noqa: PLR0913  (one argument a choice; all but three have defaults
     """
     began = time.monotonic()
     tell = listen or (lambda progress: None)
-    base = opened(model)
+    base, aside = opened(model), list[str]()
+    if isinstance(signal, Judgements):
+        signal, aside = readable(signal, WORDS, "texts")
     plan = Plan.of(base, prompts, signal, method, speaking, seed, options, beta=beta, rate=rate, missing=missing,
                    limit=limit, steps=steps, minutes=minutes)  # fmt: skip
     config, asked, speaking = plan.config, plan.asked, plan.speaking
@@ -149,7 +152,7 @@ def align(  # noqa: PLR0913  (one argument a choice; all but three have defaults
     before = _measure(policy, taste, asked, judge, missing, seed, False)
     perplexity = _perplexity(base, held)
     trial = Trial(policy, taste, asked.source, missing=missing)
-    pairs, notes = {}, list[str]()
+    pairs, notes = {}, aside
     if method == "dpo":
         made = (
             pairing.pairs_of(judgements, base, policy, notes) if judgements else dpo.made(trial, config.samples, seed)

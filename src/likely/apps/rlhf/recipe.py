@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from likely.align import course
+from likely.align.encoding import WORDS, readable
 from likely.align.exchange import own
 from likely.align.preference import Judgements
 from likely.align.reward import RewardModel, fit_reward
@@ -59,6 +60,10 @@ def rlhf(  # noqa: PLR0913  (one argument a choice; all but two have defaults)
     folder, base, began = Path(out), load(model), time.monotonic()
     if (judgements is None) == (reward is None):
         raise OptionError("Give what is to be liked: judgements, or a reward; one of them.")
+    if judgements is not None:
+        judgements, aside = readable(judgements, WORDS, "texts")
+        for note in aside:
+            tell(note)
     if examples:
         prepare(base, examples, Tuning())
     liked = judgements if judgements is not None else reward
