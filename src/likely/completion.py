@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 
 from likely import registry
@@ -61,3 +62,16 @@ def repeat(known: Known, n: int) -> Known:
     """What is known (1, D) of each of n items (n, D)."""
     soft = {j: w.expand(n, -1) for j, w in known.soft.items()} if known.soft else None
     return Known(known.x.expand(n, -1), known.mask.expand(n, -1), soft)
+
+
+def thinness(ess: np.ndarray, config: Any) -> list[str]:
+    """What there is to say of the effective numbers of draws (n,) behind items; inf where nothing was weighed."""
+    weighted = ess[np.isfinite(ess)]
+    if not len(weighted):
+        return []
+    thin = int((weighted < getattr(config, "enough", 0.0)).sum())
+    return [
+        f"{len(weighted):,} rows were chosen among weighted draws: effective number {np.median(weighted):.0f} "
+        f"(median), {weighted.min():.1f} (lowest)"
+        + (f"; {thin:,} rows are approximate, their condition is rare." if thin else ".")
+    ]

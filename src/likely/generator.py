@@ -30,7 +30,7 @@ import torch
 from likely import artifact, registry, strangeness
 from likely.alignment import Signal, align
 from likely.choice import configure
-from likely.completion import Completer, repeat
+from likely.completion import Completer, repeat, thinness
 from likely.conditions import PREFIX, Conditions
 from likely.core import (
     Batch,
@@ -59,6 +59,7 @@ from likely.evaluate.report import Report
 from likely.judgement import Evidence, compare, sets
 from likely.pricing import examples, priced
 from likely.train.log import bar
+from likely.train.order import whole_seed
 
 CHUNK = 25_000  # items made at once: memory stays flat for any n,
 NUMBERS = 20_000_000  # and this many reals, where items are large
@@ -151,7 +152,7 @@ class Generator:
                 break
         if redrawn:
             self.notes.append(f"{redrawn:,} rows were drawn again to meet constraints that only redrawing can hold.")
-        self._note_ess(np.concatenate(low))
+        self.notes += thinness(np.concatenate(low), self.family.config)
 
     def fill(self, items: Any, *, seed: int | None = None) -> Any:
         """Items with their holes (None, NaN, absent columns) completed; what is there stays as it is."""
@@ -167,7 +168,7 @@ class Generator:
             completion = self._complete(self.codec.partial(part), 1.0, rng)
             parts.append(self.codec.make(completion.x, rng=rng, within=part, start=start))
             low.append(completion.ess.numpy())
-        self._note_ess(np.concatenate(low))
+        self.notes += thinness(np.concatenate(low), self.family.config)
         return self.codec.give(self.codec.join(parts))
 
     def _draw(
@@ -211,16 +212,6 @@ class Generator:
 
     def _stream(self, seed: int | None) -> torch.Generator:
         return self._rng if seed is None else torch.Generator().manual_seed(whole_seed(seed))
-
-    def _note_ess(self, ess: np.ndarray) -> None:
-        weighted = ess[np.isfinite(ess)]
-        if len(weighted):
-            thin = int((weighted < getattr(self.family.config, "enough", 0.0)).sum())
-            self.notes.append(
-                f"{len(weighted):,} rows were chosen among weighted draws: effective number {np.median(weighted):.0f} "
-                f"(median), {weighted.min():.1f} (lowest)"
-                + (f"; {thin:,} rows are approximate, their condition is rare." if thin else ".")
-            )
 
     # -------------------------------------------------------------------------------------------- density
 
@@ -399,13 +390,3 @@ def load(path: str | Path) -> Generator:
             f"{str(path)!r} is damaged: its card does not fit together ({str(error)[:100]})."
         ) from error
     return Generator(codec, model, card, None, conditions, [], torch.Generator().manual_seed(int(card["seed"]) + 1))
-
-
-# ------------------------------------------------------------------------------------------------------ parts
-
-
-def whole_seed(seed: int) -> int:
-    """The seed itself. Raises OptionError unless it is a whole number that a generator takes."""
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**63:
-        raise OptionError(f"seed is {seed!r}; it is a whole number from 0 to 2**63 - 1.")
-    return int(seed)

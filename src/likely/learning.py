@@ -22,11 +22,12 @@ from likely.choice import PRIVACY, Choice, choose
 from likely.conditions import Conditions
 from likely.core import Batch, Budget, Cells, Codec, Family, Listener, Progress, Reals, Tokens
 from likely.errors import DataError, OptionError, UnknownName
-from likely.generator import Generator, whole_seed
+from likely.generator import Generator
 from likely.judgement import Evidence
 from likely.train import loop
 from likely.train.distribute import Mesh
 from likely.train.log import bar
+from likely.train.order import whole_seed
 from likely.version import VERSION
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")

@@ -1,4 +1,4 @@
-"""What the pages on alignment show is run, with toys for models, two steps for minutes, and the terminal for a browser."""
+"""What the pages on alignment show is run: toys for models, two steps for minutes, the terminal for a browser."""
 
 from __future__ import annotations
 

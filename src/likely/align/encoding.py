@@ -35,8 +35,8 @@ SHARES = {"left": 1.0, "right": 0.0, "tie": 0.5}
 
 
 def readable(judgements: Judgements, media: Sequence[str], of: str) -> tuple[Judgements, list[str]]:
-    """The judgements of candidates whose media begin so, and a note where others lie in the same store. None of these: all,
-    for those who read them to refuse."""
+    """The judgements of candidates whose media begin so, and a note where others lie in the same store. Where none
+    are such: all, for those who read them to refuse."""
     items = {
         item.id: item for item in judgements.items
         if all(one.media.startswith(tuple(media)) for one in item.candidates)

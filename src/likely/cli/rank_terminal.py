@@ -10,9 +10,10 @@ from typing import Any
 from likely.cli.options import say
 from likely.errors import LikelyError, Unsupported
 from likely.server.rank import view
+from likely.server.rank.couples import Showing
 from likely.server.rank.making import Making
 from likely.server.rank.results import plain
-from likely.server.rank.session import Session, Showing
+from likely.server.rank.session import Session
 
 KEYS = {"l": "left", "r": "right", "t": "tie", "b": "bad", "s": "skip"}
 NAMES = {name: key for key, name in KEYS.items()}

@@ -24,11 +24,18 @@ import torch
 from torch import Tensor
 
 from likely.core import Batch
-from likely.errors import DataError
+from likely.errors import DataError, OptionError
 
 SPLIT, EPOCH, STEP, EVALUATION, FINISH, POOL = range(6)  # purposes: streams that must not be the same stream
 FEWEST = 20  # items left out at least, where a fifth of the data is not less
 MOST = 4096  # items left out at most: more would only make evaluations slow
+
+
+def whole_seed(seed: int) -> int:
+    """The seed itself. Raises OptionError unless it is a whole number that a generator takes."""
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**63:
+        raise OptionError(f"seed is {seed!r}; it is a whole number from 0 to 2**63 - 1.")
+    return int(seed)
 
 
 def mix(*numbers: int) -> int:

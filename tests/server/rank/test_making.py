@@ -19,9 +19,9 @@ from likely.align.prompts import read
 from likely.errors import ArtifactError, DataError, LikelyError, OptionError
 from likely.language.decode import Engine
 from likely.server.rank import Session
+from likely.server.rank.couples import couples_of
 from likely.server.rank.making import Making, item_id, plan
 from likely.server.rank.outputs import Maker, Settings, Wanted, makers
-from likely.server.rank.session import couples_of
 from likely.server.store import Store
 
 

@@ -19,7 +19,8 @@ from likely.align.preference import Candidate, Comparison, Item
 from likely.errors import DataError, OptionError, StorageError
 from likely.server.rank import Rules, Session
 from likely.server.rank.choosing import Guide
-from likely.server.rank.session import Answered, Showing, Stale, Unplayed
+from likely.server.rank.couples import Showing
+from likely.server.rank.session import Answered, Stale, Unplayed
 from likely.server.store import Store
 from tests.server.rank.conftest import sound, texts
 

@@ -24,8 +24,9 @@ from likely.errors import StorageError
 from likely.server import body
 from likely.server.exchange import Exchange, Receive, Scope, Send
 from likely.server.rank import view
+from likely.server.rank.couples import Showing
 from likely.server.rank.making import Making
-from likely.server.rank.session import Answered, Session, Showing, Stale, Unplayed
+from likely.server.rank.session import Answered, Session, Stale, Unplayed
 from likely.server.refusal import Gone, Refusal, refusal
 from likely.server.settings import Access, Limits
 

@@ -1,14 +1,11 @@
 """Who is asked what next, and what they answer: the rules of ranking, without a page.
 
-*Couples*: pairs of different candidates of an item, of two models where the item has several. Every annotator has a
-*seat*: what they said, and what lies before them.
+Every annotator has a *seat*: what they said, and what lies before them (a showing of a couple, couples.py).
 
     next      1. what was taken back, again       2. sometimes an earlier couple once more, half of the time with the
               sides exchanged (`repeats`)         3. an open couple: mostly the one a reward is least sure of, else
               what others have judged, else the first in an order drawn from the seed, alike for all annotators
     side      drawn for each showing from the seed, and kept in the judgement (`shown`)
-    id        of a judgement: a hash of who sees which couple in which order for which time. It tells a browser nothing
-              of models, is the same in two tabs and after a restart, so that an answer that comes twice is kept once
 
 An answer is on the disk when `answer` returns. All state but what lies on the table is read from the store.
 """
@@ -17,17 +14,16 @@ from __future__ import annotations
 
 import hashlib
 import threading
-import uuid
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import combinations
 from typing import Any, NamedTuple
 
 from likely.align import fields
 from likely.align.preference import CHOICES, Candidate, Comparison, Item
 from likely.errors import DataError, LikelyError, OptionError
 from likely.server.rank.choosing import Guide
+from likely.server.rank.couples import Couple, Showing, couple_of, couples_of, id_of
 from likely.server.store import Outline, Store
 
 APART = 5  # judgements between a couple and its repeat, at least
@@ -45,23 +41,6 @@ class Stale(LikelyError):
 
 class Unplayed(LikelyError):
     """A choice between sounds that were not heard."""
-
-
-class Couple(NamedTuple):
-    """An item and two of its candidates, the smaller id first."""
-
-    item: str
-    first: str
-    second: str
-
-
-class Showing(NamedTuple):
-    """What is asked: `shown` is left and right."""
-
-    id: str
-    couple: Couple
-    shown: tuple[str, str]
-    repeats: str | None
 
 
 class Count(NamedTuple):
@@ -214,7 +193,7 @@ class Session:
         """How far they are."""
         seat = self.seat(annotator)
         with self._lock:
-            active = [one for one in seat.active() if _couple(one) in self.couples]
+            active = [one for one in seat.active() if couple_of(one) in self.couples]
             done, limit = sum(one.repeats is None for one in active), self.rules.pairs
             there = done + len(self._candidates(seat, active))
             goal = there if limit is None else limit
@@ -224,7 +203,7 @@ class Session:
 
     def _candidates(self, seat: Seat, active: Sequence[Comparison]) -> list[Couple]:
         """Couples that may be shown to them, in the order of the seed."""
-        mine = {_couple(one) for one in active}
+        mine = {couple_of(one) for one in active}
         found = [one for one in self.couples if one not in mine]
         if not self.rules.votes or not found:
             return found
@@ -237,7 +216,7 @@ class Session:
             if seat.table is not None and seat.table.repeats is None:
                 votes[seat.table.couple].add(seat.name)
             for one in seat.active():
-                votes[_couple(one)].add(seat.name)
+                votes[couple_of(one)].add(seat.name)
         return votes
 
     def _open(self, seat: Seat) -> Showing | None:
@@ -266,7 +245,7 @@ class Session:
         one = old[int(self._draw("which", seat.name, len(seat.rows)) * len(old))]
         swap = self._draw("swap", seat.name, len(seat.rows)) < 0.5
         left, right = one.shown[:2]
-        return self._showing(seat, _couple(one), one.id, (right, left) if swap else (left, right))
+        return self._showing(seat, couple_of(one), one.id, (right, left) if swap else (left, right))
 
     def _repeatable(self, seat: Seat) -> list[Comparison]:
         active = seat.active()
@@ -274,7 +253,7 @@ class Session:
         return [
             one for one in active[: max(0, len(active) - APART)]
             if one.repeats is None and one.id not in gone and one.choice in ("left", "right", "tie", "bad")
-            and len(one.shown) == 2 and _couple(one) in self.couples
+            and len(one.shown) == 2 and couple_of(one) in self.couples
         ]  # fmt: skip
 
     def _showing(
@@ -284,11 +263,11 @@ class Session:
         if shown is None:
             swap = self._draw("side", seat.name, *couple, turn) < 0.5
             shown = (couple.second, couple.first) if swap else (couple.first, couple.second)
-        return Showing(_id(seat.name, couple.item, shown, repeats, turn), couple, shown, repeats)
+        return Showing(id_of(seat.name, couple.item, shown, repeats, turn), couple, shown, repeats)
 
     def _turn(self, seat: Seat, couple: Couple) -> int:
         """How often they judged it, undone ones included."""
-        return sum(one.undoes is None and _couple(one) == couple for one in seat.rows.values())
+        return sum(one.undoes is None and couple_of(one) == couple for one in seat.rows.values())
 
     def _draw(self, *what: Any) -> float:
         """In [0, 1), from the seed."""
@@ -347,9 +326,9 @@ class Session:
             with self._lock:
                 seat.take(row)
                 seat.tried = None
-                if len(one.shown) == 2 and _couple(one) in self.couples:
+                if len(one.shown) == 2 and couple_of(one) in self.couples:
                     repeats = one.repeats if one.repeats not in seat.undone else None
-                    seat.table = self._showing(seat, _couple(one), repeats, (one.shown[0], one.shown[1]))
+                    seat.table = self._showing(seat, couple_of(one), repeats, (one.shown[0], one.shown[1]))
             return row
 
     def showing(self, annotator: str, id: str) -> Showing:
@@ -361,12 +340,12 @@ class Session:
     def _recover(self, seat: Seat, id: str) -> Showing:
         """What was asked before a restart, or in another tab: found again by its id. Raises Stale."""
         with self._lock:
-            first = {_couple(one): one.id for one in seat.active() if one.repeats is None}
-            turns = Counter(_couple(one) for one in seat.rows.values() if one.undoes is None)
+            first = {couple_of(one): one.id for one in seat.active() if one.repeats is None}
+            turns = Counter(couple_of(one) for one in seat.rows.values() if one.undoes is None)
             for couple in self.couples:
                 for shown in ((couple.first, couple.second), (couple.second, couple.first)):
                     for repeats in (None, first.get(couple)):
-                        if _id(seat.name, couple.item, shown, repeats, turns[couple]) == id:
+                        if id_of(seat.name, couple.item, shown, repeats, turns[couple]) == id:
                             return Showing(id, couple, shown, repeats)
         raise Stale("This pair is not asked any more. Here is the one that is.")
 
@@ -375,24 +354,6 @@ class Session:
         media = {one.media.partition("/")[0] for one in line.candidates if one.id in showing.shown}
         if choice != "skip" and media & set(UNHEARD) and "played" not in flags and "terminal" not in flags:
             raise Unplayed("Play both before you choose (space), or skip this pair (s).")
-
-
-def couples_of(line: Outline) -> list[Couple]:
-    """Pairs of an item that differ; of two models, where it has several."""
-    several = len({one.model for one in line.candidates}) > 1
-    return [
-        Couple(line.item, *sorted((a.id, b.id))) for a, b in combinations(line.candidates, 2)
-        if a.sha256 != b.sha256 and (not several or a.model != b.model)
-    ]  # fmt: skip
-
-
-def _couple(one: Comparison) -> Couple:
-    """The couple of a judgement; of more than two candidates, and of an undo, one that nobody asks."""
-    return Couple(one.item, *sorted(one.shown[:2])) if len(one.shown) == 2 else Couple(one.item, "", "")
-
-
-def _id(annotator: str, item: str, shown: tuple[str, str], repeats: str | None, turn: int) -> str:
-    return uuid.uuid5(uuid.NAMESPACE_OID, fields.canonical([annotator, item, shown, repeats, turn])).hex
 
 
 def _equal(there: Comparison, choice: str) -> Comparison:
