@@ -74,8 +74,9 @@ class Ranking:
         lines = [f"{'':{width}}  strength  (95% interval)     wins   ties losses"]
         for one in self.places:
             span = f"({one.low:.3f} to {one.high:.3f})"
-            lines.append(f"{one.name:{width}}  {one.strength:8.3f}  {span:18} {one.wins:6.1f} {one.ties:6.1f} "
-                         f"{one.losses:6.1f}")  # fmt: skip
+            counts = (f"{value:.1f}".removesuffix(".0") for value in (one.wins, one.ties, one.losses))
+            columns = "".join(f"{text:>7}" for text in counts)
+            lines.append(f"{one.name:{width}}  {one.strength:8.3f}  {span:18}{columns}")
         return "\n".join([*lines, *(f"Note: {note}" for note in self.notes)])
 
 

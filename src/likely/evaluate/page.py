@@ -10,11 +10,10 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Sequence
 from html import escape
-from importlib.resources import files
-from string import Template
 
 from likely.evaluate import plot, trace
 from likely.evaluate.card import Bars, Card, Group, Row, Verdict
+from likely.evaluate.frame import framed
 from likely.evaluate.glossary import GLOSSARIES
 from likely.evaluate.judge import figure, percent
 from likely.evaluate.sheet import Picture
@@ -49,13 +48,11 @@ def tiles(words: Words) -> tuple[Tile, ...]:
 
 def html(card: Card, pictures: Sequence[Picture] = (), hint: str = "") -> str:
     """The whole page; `hint` says which pictures it does not show."""
-    folder = files("likely.evaluate") / "templates"
-    model = card.about.get("model")
-    words = WORDS[card.kind]
-    return Template((folder / "report.html").read_text(encoding="utf-8")).substitute(
-        title=escape(f"Report card: {model}" if model else "Report card"),
-        style=(folder / "report.css").read_text(encoding="utf-8"),
-        images="; img-src data:" if any(isinstance(one.data, bytes) for one in pictures) else "",
+    model, words = card.about.get("model"), WORDS[card.kind]
+    return framed(
+        "report",
+        f"Report card: {model}" if model else "Report card",
+        drawn=any(isinstance(one.data, bytes) for one in pictures),
         heading=words.heading,
         answer=escape(card.answer),
         tiles="\n".join(_tile(card, *tile) for tile in tiles(words)),

@@ -10,11 +10,10 @@ import math
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from html import escape
-from importlib.resources import files
-from string import Template
 from typing import TYPE_CHECKING, Any
 
 from likely.evaluate import price_plot
+from likely.evaluate.frame import framed
 
 if TYPE_CHECKING:
     from likely.evaluate.price import Example, Figure, Price
@@ -70,12 +69,12 @@ def method(entry: Mapping[str, Any]) -> str:
 
 def html(price: Price) -> str:
     """The whole page."""
-    folder, entry = files("likely.evaluate") / "templates", price.entry
-    pictures = any(one.media.startswith("image/") for one in (*price.before, *price.after))
-    return Template((folder / "price.html").read_text(encoding="utf-8")).substitute(
-        title=escape(f"Alignment: {price.model}" if price.model else "Alignment"),
-        style=(folder / "report.css").read_text(encoding="utf-8") + (folder / "price.css").read_text(encoding="utf-8"),
-        images="; img-src data:" if pictures else "",
+    entry = price.entry
+    return framed(
+        "price",
+        f"Alignment: {price.model}" if price.model else "Alignment",
+        drawn=any(one.media.startswith("image/") for one in (*price.before, *price.after)),
+        styles=("report", "price"),
         heading=escape(heading(entry)),
         answer=escape(answer(entry)),
         tiles="\n".join(_tiles(price)),

@@ -97,10 +97,16 @@ def _warnings(warnings: Iterable[str]) -> str:
     return f'<h2>Before you believe it</h2><ul class="warn">{lines}</ul>' if lines else ""
 
 
+def _counts(one: Place) -> str:
+    """Wins, ties, losses: whole where they are."""
+    said = (f"{value:,.1f}".removesuffix(".0") for value in (one.wins, one.ties, one.losses))
+    return "".join(f'<td class="n">{text}</td>' for text in said)
+
+
 def _ranking(found: Ranking) -> str:
     rows = "".join(
         f'<tr><th>{escape(one.name)}</th><td class="n">{one.strength:+.2f}<small>{_span(one)}</small></td>'
-        f'<td class="n">{one.wins:.1f}</td><td class="n">{one.ties:.1f}</td><td class="n">{one.losses:.1f}</td></tr>'
+        f"{_counts(one)}</tr>"
         for one in found.places
     )
     notes = "".join(f"<p class='soft small'>{escape(text)}</p>" for text in found.notes)
