@@ -28,6 +28,7 @@ import numpy as np
 import torch
 
 from likely import artifact, registry, strangeness
+from likely.align.course import FAR
 from likely.alignment import Signal, align
 from likely.choice import configure
 from likely.completion import Completer, repeat, thinness
@@ -312,7 +313,7 @@ class Generator:
 
     def align(  # noqa: PLR0913  (all but the signal have defaults)
         self, signal: Signal, *, method: str = "ppo", beta: float = 0.05, seed: int = 0, minutes: float | None = None,
-        steps: int | None = None, rate: float = 0.0, limit: float = 50.0, given: Any = None,
+        steps: int | None = None, rate: float = 0.0, limit: float = FAR, given: Any = None,
         progress: bool | Listener = True, watch: Callable[[int, dict[str, float]], None] | None = None,
         checkpoint: str | Path | None = None, missing: float = 0.0, holdout: Any = None, report: bool = True,
         **options: Any,

@@ -36,6 +36,7 @@ from likely.train.schedule import Clock, factor
 from likely.train.signals import deferred
 
 FORMAT = "2"
+FAR = 50.0  # nats an item
 STRIKES = 3
 FLAT = 5  # steps
 EVERY = 10  # steps between checkpoints, and between looks at a policy that draws nothing
@@ -79,7 +80,7 @@ def run(
     method: Method,
     *,
     budget: Budget,
-    limit: float = 50.0,
+    limit: float = FAR,
     seed: int = 0,
     listen: Listener | None = None,
     watch: Callable[[int, Row], None] | None = None,

@@ -22,8 +22,10 @@ from rich.live import Live
 from rich.table import Table
 
 import likely
+from likely.align.course import FAR
 from likely.align.prompts import read as prompts_of
 from likely.apps.rlhf import answering
+from likely.apps.rlhf.plan import LIMIT
 from likely.cli.liking import signal_of
 from likely.cli.options import Model, Quiet, Seed, pairs, say
 from likely.core import Progress
@@ -63,9 +65,12 @@ def main(  # noqa: PLR0913  (one argument an option)
     ] = None,
     minutes: Annotated[float | None, typer.Option(help="Wall time to spend at most.")] = None,
     rate: Annotated[
-        float, typer.Option(help="Of learning; 0 = a fifth of the family's own, of a checkpoint .001.")
+        float, typer.Option(help="Of learning; 0 = a fifth of the family's own, of a checkpoint .00125.")
     ] = 0.0,
-    limit: Annotated[float, typer.Option(help="Nats an item at which the run is ended and brought back.")] = 50.0,
+    limit: Annotated[
+        float | None,
+        typer.Option(help="Nats an item at which the run is ended and brought back; 50, of a checkpoint 15."),
+    ] = None,
     given: Annotated[list[str] | None, typer.Option(help="A condition, sex=F; may be repeated.")] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="A folder to resume from.")] = None,
     missing: Annotated[float, typer.Option(help="Taken from the reward of a text that does not end.")] = 0.0,
@@ -94,8 +99,8 @@ def main(  # noqa: PLR0913  (one argument an option)
         with shown(quiet) as (listen, watch):
             done = answering.align(
                 base, asked, signal, method=method, beta=beta, seed=seed, minutes=minutes, steps=steps, rate=rate,
-                limit=limit, missing=missing, speaking=Speaking(tokens=tokens), listen=listen, watch=watch,
-                checkpoint=checkpoint,
+                limit=LIMIT if limit is None else limit, missing=missing, speaking=Speaking(tokens=tokens),
+                listen=listen, watch=watch, checkpoint=checkpoint,
             )  # fmt: skip
         done.save(out)
         say(
@@ -115,8 +120,9 @@ def main(  # noqa: PLR0913  (one argument an option)
     wish = pairs(given or [], "--given", "sex=F") or None
     with shown(quiet) as (listen, watch):
         better = gen.align(
-            signal, method=method, beta=beta, seed=seed, minutes=minutes, steps=steps, rate=rate, limit=limit,
-            given=wish, progress=listen or False, watch=watch, checkpoint=checkpoint, missing=missing, holdout=holdout,
+            signal, method=method, beta=beta, seed=seed, minutes=minutes, steps=steps, rate=rate,
+            limit=FAR if limit is None else limit, given=wish, progress=listen or False, watch=watch,
+            checkpoint=checkpoint, missing=missing, holdout=holdout,
         )  # fmt: skip
     better.save(out)
     better.price.to_html(page)

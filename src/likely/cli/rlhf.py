@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from likely.align.prompts import read as prompts_of
-from likely.apps.rlhf.plan import RATE
+from likely.apps.rlhf.plan import DEFAULTS, LIMIT, RATE
 from likely.apps.rlhf.recipe import rlhf as three_stages
 from likely.cli.align import shown
 from likely.cli.liking import signal_of
@@ -47,13 +47,16 @@ def main(  # noqa: PLR0913  (one argument an option)
         float | None, typer.Option(help="Wall time to spend at most, a quarter of it on examples.")
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Updates; 40 unless minutes are given.")] = None,
-    beta: Annotated[float, typer.Option(help="The price of a nat away from the start: smaller goes further.")] = 0.1,
+    beta: Annotated[float, typer.Option(help="The price of a nat away from the start, to begin with.")] = 0.1,
+    target: Annotated[
+        float | None, typer.Option(help="Nats an answer that ppo steers beta to, 6 by default; 0: beta stays.")
+    ] = None,
     missing: Annotated[float, typer.Option(help="Taken from the reward of answers that do not end.")] = 0.0,
     tokens: Annotated[int, typer.Option(help="Of an answer at most.")] = Speaking.tokens,
     layers: Annotated[int, typer.Option(help="How many of the last layers learn; 0 = a fifth.")] = 0,
     rank: Annotated[int, typer.Option(help="Of the adapter.")] = Speaking.rank,
     rate: Annotated[float, typer.Option(help="Peak learning rate.")] = RATE,
-    limit: Annotated[float, typer.Option(help="Nats an answer at which the run is ended and brought back.")] = 50.0,
+    limit: Annotated[float, typer.Option(help="Nats an answer at which the run is ended and brought back.")] = LIMIT,
     held: Annotated[
         Path | None, typer.Option(help="Texts, one a line, whose perplexity before and after is told.")
     ] = None,
@@ -64,6 +67,9 @@ def main(  # noqa: PLR0913  (one argument an option)
     for name, value in {"minutes": minutes, "rate": rate, "beta": beta, "limit": limit}.items():
         if value is not None and not 0 < value < math.inf:
             raise OptionError(f"--{name} is {value:g}; it is above 0.")
+    steered: dict[str, Any] = {} if target is None else {"target": target}
+    if steered and "target" not in DEFAULTS.get(method, {}):
+        raise OptionError(f"--target is for ppo, which steers beta; {method} does not: leave it out.")
     speaking = Speaking(tokens=tokens, layers=layers, rank=rank)
     signal = signal_of(reward or [], judgements, model)
     liked = {"judgements": signal} if judgements is not None else {"reward": signal}
@@ -77,6 +83,6 @@ def main(  # noqa: PLR0913  (one argument an option)
         three_stages(
             model, out, examples=shown_to, prompts=asked, method=method, minutes=minutes, steps=steps, seed=seed,
             speaking=speaking, beta=beta, missing=missing, rate=rate, limit=limit, held=others, listen=listen,
-            watch=watch, tell=lambda text: say(text, quiet), **liked,
+            watch=watch, tell=lambda text: say(text, quiet), **liked, **steered,
         )  # fmt: skip
     say(f"Wrote {out}; what it won and cost: {out / 'rlhf.html'}. Next: likely chat --model {out / 'model'}", quiet)

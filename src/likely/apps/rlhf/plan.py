@@ -19,12 +19,13 @@ from likely.language.checkpoint import Checkpoint
 from likely.language.policy import Speaking
 from likely.train.schedule import Clock
 
-RATE = 1e-3
+RATE = 1.25e-3
+LIMIT = 15.0  # nats an answer: beyond, a small model speaks no English any more
 # What suits answers of a checkpoint: a draw is dear beside a step, and a critic that has seen a few hundred answers
 # knows little: what a prompt is worth is told by other answers to it, and credit is not discounted by what the critic
-# says (docs/log.md).
+# says; the price of a nat is steered, since rewards have any scale (docs/log.md).
 DEFAULTS: dict[str, dict[str, Any]] = {
-    "ppo": {"samples": 32, "epochs": 2, "minibatches": 4, "lam": 1.0, "group": 4},
+    "ppo": {"samples": 32, "epochs": 2, "minibatches": 4, "lam": 1.0, "group": 4, "target": 6.0, "horizon": 128},
     "grpo": {"samples": 32, "epochs": 2, "minibatches": 4, "group": 4},
     "dpo": {"batch": 8},
 }
@@ -43,7 +44,7 @@ class Plan:
     def of(  # noqa: PLR0913  (all that is asked for)
         cls, base: Checkpoint, prompts: Sequence[Any] | None, signal: Any, method: str, speaking: Speaking | None,
         seed: int, options: dict[str, Any], *, beta: float, rate: float = 0.0, missing: float = 0.0,
-        limit: float = 50.0, steps: int | None = None, minutes: float | None = None,
+        limit: float = LIMIT, steps: int | None = None, minutes: float | None = None,
     ) -> Plan:  # fmt: skip
         """Raises OptionError, UnknownName, DataError for what would fail after minutes of work."""
         positive(beta=beta, limit=limit)
