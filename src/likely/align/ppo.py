@@ -34,9 +34,9 @@ class PPOConfig:
     """`samples` an update, seen `epochs` times in `minibatches` parts; `low` and `high` clips of the ratio, `worst` (0:
     none) of losses; `gamma` and `lam` of credit; `value_clip`; `value_rate` of the critic, over the policy's; `stop`:
     KL to the draw that ends the epochs, 0: none; `target` KL to the start that beta is steered to over `horizon` items,
-    0: beta stays; `whiten`: rewards are divided by their spread, too; `group`: so many items are made for one wish, and
-    what an item earns is counted from the mean of the others: what a prompt is worth needs no critic then (Ahmadian et
-    al. 2024, arXiv:2402.14740)."""
+    0: beta stays; it falls no lower than `least` times what was given; `whiten`: rewards are divided by their spread,
+    too; `group`: so many items are made for one wish, and what an item earns is counted from the mean of the others:
+    what a prompt is worth needs no critic then (Ahmadian et al. 2024, arXiv:2402.14740)."""
 
     samples: int = 64
     epochs: int = 4
@@ -51,6 +51,7 @@ class PPOConfig:
     stop: float = 0.0
     target: float = 0.0
     horizon: int = 10_000
+    least: float = 0.0
     whiten: bool = False
     group: int = 1
 
@@ -59,8 +60,14 @@ class PPOConfig:
         positive(low=self.low, high=self.high, value_clip=self.value_clip, value_rate=self.value_rate)
         if not 0 <= self.gamma <= 1 or not 0 <= self.lam <= 1:
             raise OptionError(f"gamma={self.gamma} and lam={self.lam} were given; both go from 0 to 1.")
-        if min(self.stop, self.target, self.worst) < 0 or self.minibatches > self.samples:
-            raise OptionError("stop, target and worst are 0 or more, and minibatches at most as many as samples.")
+        if min(self.stop, self.target, self.least, self.worst) < 0 or self.minibatches > self.samples:
+            raise OptionError(
+                "stop, target, least and worst are 0 or more, and minibatches at most as many as samples."
+            )
+        if self.target and self.horizon < self.samples:
+            raise OptionError(
+                f"horizon={self.horizon} of samples={self.samples}: beta is steered over one draw or more."
+            )
         if self.group < 1 or self.samples % self.group:
             raise OptionError(f"group={self.group} of samples={self.samples}: groups fill the draw; 1 = no groups.")
 
@@ -96,6 +103,7 @@ class PPO:
 
     def __init__(self, trial: Trial, config: PPOConfig, beta: float, rate: float, seed: int) -> None:
         self.trial, self.config, self.beta, self.rate, self.seed = trial, config, beta, rate, seed
+        self.least = config.least * beta
         self.optimiser = trial.optimiser(rate)
         features = trial.look(torch.Generator().manual_seed(mix(seed)))
         with torch.random.fork_rng(devices=[]):
@@ -122,7 +130,7 @@ class PPO:
         told["beta"], told["unexplained"] = self.beta, float(error.var() / target[mask].var().clamp_min(1e-8))
         if config.target:  # a proportional controller, cut off: Ziegler et al. 2019, section 2.2
             away = max(-0.2, min(0.2, told["kl"] / config.target - 1))
-            self.beta *= 1 + away * config.samples / config.horizon
+            self.beta = max(self.least, self.beta * (1 + away * config.samples / config.horizon))
         self.updates += 1
         return told
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from likely.align.prompts import read as prompts_of
-from likely.apps.rlhf.plan import DEFAULTS, LIMIT, RATE
+from likely.apps.rlhf.plan import BETA, DEFAULTS, LIMIT, RATE
 from likely.apps.rlhf.recipe import rlhf as three_stages
 from likely.cli.align import shown
 from likely.cli.liking import signal_of
@@ -47,9 +47,9 @@ def main(  # noqa: PLR0913  (one argument an option)
         float | None, typer.Option(help="Wall time to spend at most, a quarter of it on examples.")
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Updates; 40 unless minutes are given.")] = None,
-    beta: Annotated[float, typer.Option(help="The price of a nat away from the start, to begin with.")] = 0.1,
+    beta: Annotated[float, typer.Option(help="The price of a nat away from the start: smaller goes further.")] = BETA,
     target: Annotated[
-        float | None, typer.Option(help="Nats an answer that ppo steers beta to, 6 by default; 0: beta stays.")
+        float | None, typer.Option(help="ppo raises beta while answers are further than so many nats, 6; 0: it stays.")
     ] = None,
     missing: Annotated[float, typer.Option(help="Taken from the reward of answers that do not end.")] = 0.0,
     tokens: Annotated[int, typer.Option(help="Of an answer at most.")] = Speaking.tokens,

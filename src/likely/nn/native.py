@@ -26,6 +26,7 @@ COMPILERS = ("cc", "gcc", "clang")
 FLAGS = ("-O3", "-std=gnu11", "-shared", "-fPIC", "-fno-math-errno", "-Wno-psabi")
 NATIVE = (("-march=native",), ("-mcpu=native",), ())
 SECONDS = 120
+SHARED = ("lanes.h",)  # headers that libraries of other packages include, too
 
 
 @cache
@@ -33,7 +34,7 @@ def library(
     package: str, sources: tuple[str, ...], target: tuple[str, ...] | None = None
 ) -> tuple[ctypes.CDLL | None, str]:
     """The library of C files of a package, the first of which is compiled, and its compiler; or None and why not.
-    `target`: flags in the place of this processor's own, to test other paths."""
+    Those of SHARED lie here. `target`: flags in the place of this processor's own, to test other paths."""
     if os.name != "posix":
         return None, f"nothing is compiled on {platform.system()}"
     compiler = next((found for name in COMPILERS if (found := shutil.which(name))), None)
@@ -41,7 +42,7 @@ def library(
         return None, f"no C compiler found ({', '.join(COMPILERS)})"
     why = ""
     try:
-        texts = {name: files(package).joinpath(name).read_text(encoding="utf-8") for name in sources}
+        texts = {name: _text(package, name) for name in sources}
         folder = _folder()
         for flags in NATIVE if target is None else (target,):
             made, why = _made(compiler, texts, flags, folder)
@@ -50,6 +51,10 @@ def library(
     except (OSError, subprocess.SubprocessError, RuntimeError) as error:
         why = f"{type(error).__name__}: {str(error)[:160]}"
     return None, f"{Path(compiler).name} did not compile it: {why}"
+
+
+def _text(package: str, name: str) -> str:
+    return files(__package__ if name in SHARED else package).joinpath(name).read_text(encoding="utf-8")
 
 
 def _made(compiler: str, texts: dict[str, str], target: Sequence[str], folder: Path) -> tuple[Path | None, str]:

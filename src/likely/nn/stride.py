@@ -61,7 +61,7 @@ class _Job(Structure):
 
 def library(target: tuple[str, ...] | None = None) -> tuple[ctypes.CDLL | None, str]:
     """The library and its compiler, or None and why not. `target`: see `native.library`."""
-    found, why = native.library("likely.nn", ("stride.c",), target)
+    found, why = native.library("likely.nn", ("stride.c", "lanes.h"), target)
     return (None if found is None else _typed(found)), why
 
 

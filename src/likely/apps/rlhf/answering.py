@@ -32,7 +32,7 @@ from likely.align.states import Language
 from likely.align.trial import Trial, ended, graded
 from likely.apps.rlhf import cost, pairing
 from likely.apps.rlhf.asking import Prompts
-from likely.apps.rlhf.plan import LIMIT, RATE, Plan
+from likely.apps.rlhf.plan import BETA, LIMIT, RATE, Plan
 from likely.apps.rlhf.taste import Taste, texts
 from likely.core import Budget, Listener, Progress
 from likely.evaluate.price import Price, frontier, stored
@@ -106,7 +106,7 @@ class Aligned:
 
 def align(  # noqa: PLR0913  (one argument a choice; all but three have defaults)
     model: Checkpoint | str | Path, prompts: Sequence[Any] | None, signal: Signal, *, method: str = "ppo",
-    beta: float = 0.1, seed: int = 0, minutes: float | None = None, steps: int | None = None, rate: float = 0.0,
+    beta: float = BETA, seed: int = 0, minutes: float | None = None, steps: int | None = None, rate: float = 0.0,
     limit: float = LIMIT, missing: float = 0.0, judge: Reward | None = None, features: Features | None = None,
     held: Sequence[str] = (), speaking: Speaking | None = None, listen: Listener | None = None,
     watch: Callable[[int, course.Row], None] | None = None, checkpoint: str | Path | None = None, whole: bool = False,
@@ -116,12 +116,12 @@ def align(  # noqa: PLR0913  (one argument a choice; all but three have defaults
 
     `prompts`: texts or conversations; None: those of the judgements. `signal`: a function of answers (and `prompts`), a
     reward model, several with weights, or judgements, of which a reward model on `features` is learned first (the
-    states of the checkpoint itself). `beta`: the price of a nat; "ppo" steers it from there so that answers stay
-    `target` nats (6; 0: it stays) from the start. `missing`: taken from the reward of answers that do not end. `judge`:
-    a reward that only measures. `held`: texts whose perplexity before and after is told. `speaking`: of answers and
-    adapter. `options` are the method's. `checkpoint`: a folder to resume from, to the bit where minutes are not given.
-    Ends after `steps` (40) or `minutes`; Ctrl-C ends it and keeps what was learned, but where it is to be done as a
-    `whole` it raises KeyboardInterrupt. `model` itself stays as it is.
+    states of the checkpoint itself). `beta`: the price of a nat; "ppo" raises it while answers are more than `target`
+    nats (6; 0: it stays) from the start. `missing`: taken from the reward of answers that do not end. `judge`: a reward
+    that only measures. `held`: texts whose perplexity before and after is told. `speaking`: of answers and adapter.
+    `options` are the method's. `checkpoint`: a folder to resume from, to the bit where minutes are not given. Ends
+    after `steps` (40) or `minutes`; Ctrl-C ends it and keeps what was learned, but where it is to be done as a `whole`
+    it raises KeyboardInterrupt. `model` itself stays as it is.
 
     Raises OptionError, UnknownName, DataError, RewardError, TrainingError, StorageError, Mismatch.
     """

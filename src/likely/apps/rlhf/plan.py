@@ -19,13 +19,23 @@ from likely.language.checkpoint import Checkpoint
 from likely.language.policy import Speaking
 from likely.train.schedule import Clock
 
+BETA = 0.2  # where rewards spread by about 1, the best law is some six nats away at .3
 RATE = 1.25e-3
 LIMIT = 15.0  # nats an answer: beyond, a small model speaks no English any more
 # What suits answers of a checkpoint: a draw is dear beside a step, and a critic that has seen a few hundred answers
 # knows little: what a prompt is worth is told by other answers to it, and credit is not discounted by what the critic
 # says; the price of a nat is steered, since rewards have any scale (docs/log.md).
 DEFAULTS: dict[str, dict[str, Any]] = {
-    "ppo": {"samples": 32, "epochs": 2, "minibatches": 4, "lam": 1.0, "group": 4, "target": 6.0, "horizon": 128},
+    "ppo": {
+        "samples": 32,
+        "epochs": 2,
+        "minibatches": 4,
+        "lam": 1.0,
+        "group": 4,
+        "target": 6.0,
+        "horizon": 64,
+        "least": 1.0,
+    },
     "grpo": {"samples": 32, "epochs": 2, "minibatches": 4, "group": 4},
     "dpo": {"batch": 8},
 }

@@ -33,7 +33,7 @@ from likely.align.reward import RewardModel, fit_reward
 from likely.align.rewards import Rewards, Weighted
 from likely.apps.rlhf.answering import Aligned, align, looking, said_of
 from likely.apps.rlhf.asking import judged
-from likely.apps.rlhf.plan import Plan
+from likely.apps.rlhf.plan import BETA, Plan
 from likely.core import Listener
 from likely.errors import OptionError, StorageError
 from likely.language import adapter, huggingface, lora
@@ -70,7 +70,7 @@ def rlhf(  # noqa: PLR0913  (one argument a choice; all but two have defaults)
     asked = {name: options[name] for name in ("beta", "rate", "missing", "limit") if name in options}
     rest = {name: value for name, value in options.items() if name not in (*asked, "held", "judge", "features")}
     Plan.of(base, prompts, liked, method, speaking, seed, rest, steps=steps, minutes=minutes,
-            **{"beta": 0.1, **asked})  # fmt: skip
+            **{"beta": BETA, **asked})  # fmt: skip
     if claim(folder, {
         "model": fingerprint(base), "examples": _hash(list(examples)), "method": method, "seed": seed,
         "judgements": _hash(own.rows(judgements)) if judgements is not None else "",

@@ -6,7 +6,7 @@ import ctypes
 
 from likely.nn import native
 
-SOURCES = ("step.c", "product.h", "team.h")
+SOURCES = ("step.c", "product.h", "team.h", "lanes.h")
 
 
 def library(target: tuple[str, ...] | None = None) -> tuple[ctypes.CDLL | None, str]:

@@ -13,19 +13,11 @@
 
 #include <stdint.h>
 #include <string.h>
-#if defined(__AVX2__)
-#include <immintrin.h>
-#endif
 
-#define TILE 16
+#include "lanes.h"
+
 #define MOST 8
 
-typedef float v16 __attribute__((vector_size(64)));
-typedef int32_t i16v __attribute__((vector_size(64)));
-/* Copied as a whole where they lie: pieces of 32 bytes that are read back as 64 stall the processor. */
-typedef float v16_at __attribute__((vector_size(64), aligned(4), may_alias));
-static inline v16 load(const float *x) { return *(const v16_at *)x; }
-static inline void store(float *x, v16 v) { *(v16_at *)x = v; }
 #if defined(__AVX2__)
 #define UNROLL _Pragma("GCC unroll 16")
 #else

@@ -44,17 +44,6 @@ typedef struct {
     float *work;                      /* room(...) floats */
 } Job;
 
-static inline float total(v16 v) {
-#if defined(__AVX512F__)
-    return _mm512_reduce_add_ps((__m512)v);
-#else
-    float at[TILE], s = 0;
-    store(at, v);
-    for (int i = 0; i < TILE / 2; i++) at[i] += at[i + TILE / 2];
-    for (int i = 0; i < TILE / 2; i++) s += at[i];
-    return s;
-#endif
-}
 static inline v16 largest(v16 a, v16 b) { return (v16)(((i16v)a & (a > b)) | ((i16v)b & ~(a > b))); }
 static inline v16 magnitude(v16 a) { return (v16)((i16v)a & 0x7fffffff); }
 static inline float peak(v16 v) {
@@ -63,21 +52,6 @@ static inline float peak(v16 v) {
     for (int step = TILE / 2; step; step /= 2)
         for (int i = 0; i < step; i++) at[i] = at[i + step] > at[i] ? at[i + step] : at[i];
     return at[0];
-}
-
-#define ROUND 12582912.0f /* 1.5 * 2^23: adding it leaves the nearest whole number in the low bits */
-static inline v16 rounded(v16 x) {
-    return (x + ROUND) - ROUND;
-}
-static inline v16 exponential(v16 x) { /* relative error 2e-7; 0 below -87 */
-    const i16v real = x > -87.0f;
-    x = largest(x, (v16){0} - 87.0f);
-    x = (v16)(((i16v)x & (x < 88.0f)) | ((i16v)((v16){0} + 88.0f) & ~(x < 88.0f)));
-    v16 n = rounded(x * 1.44269504f);
-    v16 r = x - n * 0.693359375f + n * 2.12194440e-4f;
-    v16 p = ((((r * 1.9875691e-4f + 1.3981999e-3f) * r + 8.3334519e-3f) * r + 4.1665796e-2f) * r + 0.16666665f) * r + 0.5f;
-    p = p * r * r + r + 1.0f;
-    return (v16)((i16v)(p * (v16)((__builtin_convertvector(n, i16v) + 127) << 23)) & real);
 }
 
 static inline v16 wide(const void *at, int64_t i, int kind) { /* 16 numbers of a cache or embedding */
