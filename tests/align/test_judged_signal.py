@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import likely
-from likely.align.encoding import items_of, pairs_of
+from likely.align.encoding import items_of, pairs_of, readable
 from likely.align.preference import Candidate, Comparison, Item, Judgements
 from likely.align.reward import RewardModel, fit_reward
 from likely.align.states import Steps
@@ -58,6 +58,24 @@ def letters(n: int = 40) -> Judgements:
 
 def share(texts: list[str]) -> float:
     return float(np.mean([text.count("a") / max(1, len(text)) for text in texts]))
+
+
+def test_a_store_of_texts_and_rows_gives_each_model_what_it_reads(table: likely.Generator) -> None:
+    rows = judged([json.dumps({"town": town, "pet": "cat"}) for town in ("Ulm", "Bonn")], len, "application/json")
+    rows = Judgements(
+        tuple(Item(f"row {item.id}", item.prompt, item.candidates) for item in rows.items),
+        tuple(Comparison(f"row {one.item}", one.shown, one.annotator, one.choice) for one in rows.comparisons),
+    )
+    both = letters(20).merge(rows)
+    mine, notes = readable(both, ("application/json",), "table data")
+    assert mine.comparisons == rows.comparisons
+    assert {item.id for item in mine.items} == {item.id for item in rows.items}
+    assert notes == ["20 judgements are not of table data, and were left away: 40 are."]
+    assert readable(rows, ("application/json",), "table data") == (rows, [])
+    assert readable(rows, ("image/png",), "images") == (rows, [])  # refused by those who read them
+    better = table.align(both, method="dpo", steps=2, progress=False, report=False)
+    assert better.card["alignment"][-1]["notes"][0] == notes[0]
+    assert better.notes[0] == notes[0]
 
 
 @pytest.mark.parametrize("method", ["dpo", "ppo"])

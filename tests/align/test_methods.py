@@ -90,6 +90,16 @@ def test_beta_is_steered_to_the_wanted_kl() -> None:
     assert record.rows[-1]["beta"] > 0.5
 
 
+def test_beta_falls_no_lower_than_it_may() -> None:
+    for least in (0.0, 0.5, 1.0):
+        config = PPOConfig(samples=64, target=50.0, horizon=64, least=least)  # it never gets there
+        method = PPO(Trial(chain("exact")[0], judge), config, 0.2, 0.03, 0)
+        course.run(method, budget=Budget(steps=12))
+        assert method.beta == pytest.approx(0.2 * max(least, 0.8**12))
+    with pytest.raises(OptionError, match="horizon=10"):
+        PPOConfig(samples=64, target=5.0, horizon=10)
+
+
 def test_what_is_known_is_no_choice_and_stays() -> None:
     """Alignment under a beginning: the first place is given, the others are learned."""
     model, items = chain("exact")

@@ -59,6 +59,8 @@ def test_a_reward_with_prompts_from_files(folder: Path) -> None:
     ("--reward taste.py:short --prompts prompts.txt --layers 9", "layers=9"),
     ("--reward taste.py:short --prompts prompts.txt --method best_of", "best_of"),
     ("--reward taste.py:short --prompts prompts.txt --examples taste.py", "no JSON"),
+    ("--reward taste.py:short --prompts prompts.txt --method grpo --target 4", "--target is for ppo"),
+    ("--reward taste.py:short --prompts prompts.txt --target -4", "target"),
 ])  # fmt: skip
 def test_mistakes(folder: Path, words: str, message: str) -> None:
     check_refused(f"rlhf toy -o none --steps 2 -q {words}", message, folder)
