@@ -46,10 +46,9 @@ POLITE = ("please", "thank", "happy to", "glad", "welcome", "hope this helps", "
 LONGEST = 300  # characters of a prompt
 TOKENS = {"taste": 48, "brief": 32}
 STEPS = {"taste": 28, "brief": 48}
-LIMIT = 9.0
 OPTIONS: dict[str, dict[str, Any]] = {
     "taste": {},  # as they come: the price of a nat is raised while answers are further than six
-    "brief": {"beta": 0.15, "target": 0.0},
+    "brief": {"beta": 0.15, "target": 0.0, "limit": 9.0},
 }
 ERRS = 0.1  # of the judge's answers
 BEST = 16
@@ -111,7 +110,7 @@ def run(name: str, seed: int, models: tuple[RewardModel, RewardModel] | None, be
     reward, judge = (brief, brief) if models is None else models
     began = time.process_time()
     done = answering.align(
-        base, prompts, reward, judge=judge, seed=seed, steps=STEPS[name], limit=LIMIT, held=tales(),
+        base, prompts, reward, judge=judge, seed=seed, steps=STEPS[name], held=tales(),
         speaking=Speaking(tokens=TOKENS[name]), **OPTIONS[name],
         watch=lambda step, row: print(f"{name} {seed} {step}: reward {row['reward']:.3f} kl {row['kl']:.2f} length "
                                       f"{row['length']:.1f} ended {row['ended']:.2f}", flush=True),
