@@ -143,6 +143,11 @@ def talks(model: Path) -> bool:
     return model.is_dir() or model.suffix == ".gguf" or (str(model) in packaged.NAMES and not model.exists())
 
 
+def _short(value: float) -> str:
+    """In six characters: eleven columns fit into eighty."""
+    return f"{value:.3f}" if abs(value) < 1 else f"{value:.3g}"
+
+
 @contextmanager
 def shown(quiet: bool) -> Iterator[tuple[Any, Any]]:
     """A live table of the last rows on standard error: a listener and a watcher to give to `align`."""
@@ -157,12 +162,13 @@ def shown(quiet: bool) -> Iterator[tuple[Any, Any]]:
         def draw() -> None:
             told = state.get("now")
             left = f", {told.left:.0f} s left" if told and told.left is not None else ""
-            table = Table(title=f"{told.stage}: {told.done:.0%}{left}" if told else "aligning", box=None)
+            title = f"{told.stage}: {told.done:.0%}{left}" if told else "aligning"
+            table = Table(title=title, box=None, padding=(0, 1, 0, 0))
             names = [name for name in SHOWN if rows and name in rows[-1]]
             for name in ("step", *names):
                 table.add_column(name, justify="right")
             for row in rows[-KEPT:]:
-                table.add_row(f"{row['step']:.0f}", *(f"{row[name]:.3g}" for name in names))
+                table.add_row(f"{row['step']:.0f}", *(_short(row[name]) for name in names))
             live.update(table)
 
         def listen(told: Progress) -> None:

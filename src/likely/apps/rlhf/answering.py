@@ -46,6 +46,7 @@ from likely.train.order import mix
 
 Signal = Rewards | Judgements
 MEASURED = 128  # answers before and after, at least one a prompt
+UNHELD = "What it cost texts of another kind was not measured: give some, held=[...] or --held texts.txt."
 KEPT = 12  # pairs of answers that the record shows
 READ = 512  # tokens of a held-out text that its perplexity is measured on
 
@@ -186,7 +187,9 @@ def align(  # noqa: PLR0913  (one argument a choice; all but three have defaults
         "prompts": len(asked.seen), "prompts left out": len(asked.left), "answers": len(before.rewards),
         **_compared(before, after),
     }  # fmt: skip
-    if perplexity:
+    if not perplexity:
+        entry["notes"].append(UNHELD)
+    else:
         entry |= {"perplexity before": perplexity, "perplexity after": then}
     places = asked.left * before.times
     entry["examples"] = [
