@@ -146,9 +146,10 @@ def pairs_of(pairs: Sequence[Pair], codec: Codec[Any], family: Family[Any]) -> P
     """Judged pairs as DPO takes them: left is "better" with share 1, 1/2 (a tie) or 0. Raises Unsupported."""
     if not isinstance(family, Policy) or family.given is not None:
         raise Unsupported(
-            f"Judgements move families that say how likely their steps are, without conditions; "
-            f"{type(family).__name__} {'has conditions' if isinstance(family, Policy) else 'does not'}. Learn without "
-            "them, likely.fit(..., given=False), or give a function of items as the reward."
+            "Pairs of judgements move families that say how likely their steps are, without conditions; "
+            f"{type(family).__name__} {'has conditions' if isinstance(family, Policy) else 'does not'}. Of images and "
+            'windows "ppo" learns a reward from them all the same; else give a function of items as the reward, or '
+            "learn without conditions, likely.fit(..., given=False)."
         )
     prompts = [pair.prompt for pair in pairs]
     sides = []

@@ -1,7 +1,8 @@
 """What models see in items, for rewards: the states of a generator's own steps, those of a language model.
 
 `Steps`     of any generator whose family is a policy: the mean of what each choice was made from, and log p of the item
-            under the generator as it was when judged (a frozen copy); of images and windows the item itself, too.
+            under the generator as it was when judged (a frozen copy); of images and windows the item itself, too. Where
+            it has conditions, which judgements do not tell, the item itself alone.
 `Language`  of a checkpoint, for texts: mean and last states of the answer after its prompt, in five layers from half to
             nine tenths of the depth; log p of the answer; and how the text is made (`features.SHAPE`).
 
@@ -36,7 +37,7 @@ ROWS = 64
 class Steps:
     """A generator's own steps. `generator`: anything with a codec and a family, such as a `Generator`.
 
-    Raises Unsupported where its family is no policy, or has conditions.
+    Raises Unsupported where its family is no policy, or has conditions and makes no images or windows.
     """
 
     name: ClassVar[str] = "steps"
@@ -48,7 +49,8 @@ class Steps:
                 f"{type(family).__name__} does not say what its steps were made from. Families that do: transformer, "
                 "lstm, masked, exact, seq2seq, flow."
             )
-        if family.given is not None:
+        self.alone = family.given is not None
+        if self.alone and not isinstance(family.space, Reals):
             raise Unsupported(
                 "A reward on a generator's own steps does not look at conditions, and this one has some. Learn without "
                 "them, likely.fit(..., given=False), or give a function of items as the reward; judgements of texts: "
@@ -78,6 +80,11 @@ class Steps:
         batch = encoded(self.codec, items, len(items), cut=True)
         policy, wide, numbers = cast(Policy, self.family), [], []
         for part in portions(batch, ROWS):
+            if self.alone:
+                flat = part.x.flatten(1).double()
+                wide.append(flat.cpu().numpy())
+                numbers.append(torch.stack([flat.mean(1), flat.std(1), flat.abs().amax(1)], 1).cpu().numpy())
+                continue
             path = policy.retrace(part)
             logp, features = policy.score(path)
             mask = path.mask.to(features)
