@@ -79,10 +79,14 @@ def main(  # noqa: PLR0913  (one argument an option)
     shown_to = conversation.read(examples) if examples is not None else ()
     others = prompts_of(held) if held is not None else ()
     say(f"Loading {model} ...", quiet)
-    with shown(quiet) as (listen, watch):
-        three_stages(
-            model, out, examples=shown_to, prompts=asked, method=method, minutes=minutes, steps=steps, seed=seed,
-            speaking=speaking, beta=beta, missing=missing, rate=rate, limit=limit, held=others, listen=listen,
-            watch=watch, tell=lambda text: say(text, quiet), **liked, **steered,
-        )  # fmt: skip
+    try:
+        with shown(quiet) as (listen, watch):
+            three_stages(
+                model, out, examples=shown_to, prompts=asked, method=method, minutes=minutes, steps=steps, seed=seed,
+                speaking=speaking, beta=beta, missing=missing, rate=rate, limit=limit, held=others, listen=listen,
+                watch=watch, tell=lambda text: say(text, quiet), **liked, **steered,
+            )  # fmt: skip
+    except KeyboardInterrupt:
+        say(f"{out} holds what was done: the same line goes on from there.", quiet)
+        raise
     say(f"Wrote {out}; what it won and cost: {out / 'rlhf.html'}. Next: likely chat --model {out / 'model'}", quiet)
