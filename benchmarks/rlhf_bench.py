@@ -45,9 +45,9 @@ SETS = ("pandalm_testset_half_a", "mt_bench_human_majority_200", "llmbar_natural
 POLITE = ("please", "thank", "happy to", "glad", "welcome", "hope this helps", "of course", "certainly", "sure")
 LONGEST = 300  # characters of a prompt
 TOKENS = {"taste": 48, "brief": 32}
-STEPS = {"taste": 28, "brief": 48}
+STEPS = {"taste": 24, "brief": 48}
 OPTIONS: dict[str, dict[str, Any]] = {
-    "taste": {},  # as they come: the price of a nat is raised while answers are further than six
+    "taste": {"beta": 0.1, "horizon": 128, "rate": 1.75e-3},
     "brief": {"beta": 0.15, "target": 0.0, "limit": 9.0},
 }
 ERRS = 0.1  # of the judge's answers
