@@ -46,9 +46,9 @@ POLITE = ("please", "thank", "happy to", "glad", "welcome", "hope this helps", "
 LONGEST = 300  # characters of a prompt
 TOKENS = {"taste": 48, "brief": 32}
 STEPS = {"taste": 24, "brief": 48}
-OPTIONS: dict[str, dict[str, Any]] = {
+OPTIONS: dict[str, dict[str, Any]] = {  # the price of a nat is raised while answers are further than six
     "taste": {"beta": 0.1, "horizon": 128, "rate": 1.75e-3},
-    "brief": {"beta": 0.15, "target": 0.0, "limit": 9.0},
+    "brief": {"beta": 0.15},
 }
 ERRS = 0.1  # of the judge's answers
 BEST = 16
@@ -161,9 +161,7 @@ def tastes(pairs: int = 2) -> tuple[RewardModel, RewardModel]:
         both = Candidate.text(texts[at], seed=at), Candidate.text(texts[at + 1], seed=at + 1)
         outcome = int(worth[at] < worth[at + 1]) ^ int(torch.rand((), generator=rng) < ERRS)
         items.append(Item(f"pair {at}", said[at], both))
-        votes.append(
-            Comparison(items[-1].id, tuple(one.id for one in both), "judge", ("left", "right")[outcome])
-        )
+        votes.append(Comparison(items[-1].id, tuple(one.id for one in both), "judge", ("left", "right")[outcome]))
     learned = fit_reward(Judgements(tuple(items), tuple(votes)), Kept(base, listen=told))
     print(learned.report, flush=True)
     mine = torch.from_numpy((learned.piece(Kept(base).read(texts, said)) - learned.shift) / learned.scale)
