@@ -46,9 +46,9 @@ POLITE = ("please", "thank", "happy to", "glad", "welcome", "hope this helps", "
 LONGEST = 300  # characters of a prompt
 TOKENS = {"taste": 48, "brief": 32}
 STEPS = {"taste": 24, "brief": 48}
-OPTIONS: dict[str, dict[str, Any]] = {  # the price of a nat is raised while answers are further than six
+OPTIONS: dict[str, dict[str, Any]] = {
     "taste": {"beta": 0.1, "horizon": 128, "rate": 1.75e-3},
-    "brief": {"beta": 0.15},
+    "brief": {"beta": 0.15, "target": 0.0, "limit": 9.0},
 }
 ERRS = 0.1  # of the judge's answers
 BEST = 16
