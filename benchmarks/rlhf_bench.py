@@ -184,7 +184,7 @@ def main() -> None:
     models = tastes() if "taste" in options.only else None
     for seed in options.seeds:
         for name in options.only:
-            row = run(name, seed, models if name == "taste" else None, best=seed == options.seeds[0])
+            row = run(name, seed, models if name == "taste" else None, best=seed == 0)
             rows = [one for one in rows if (one["reward"], one["seed"]) != (name, seed)] + [row]
             results.save(options.name, rows)  # what was measured stays, whatever comes next
             print(results.table(rows, COLUMNS), flush=True)
