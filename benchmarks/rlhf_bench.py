@@ -1,6 +1,6 @@
 """SmolLM2-135M follows a taste: PPO by LoRA on two cores, two rewards, five seeds.
 
-    python benchmarks/rlhf_bench.py                       both rewards, seeds 0 to 4 (two hours of one core)
+    python benchmarks/rlhf_bench.py                       both rewards, seeds 0 to 4 (three hours of one core)
     python benchmarks/rlhf_bench.py --only brief --seeds 0 1
 
     taste   a reward model on pairs of the model's own answers, on its states. Who judged them, erring in one of ten, is

@@ -13,6 +13,16 @@ from tests.cli.shell import check_refused, run
 from tests.language import tune_toys
 
 TASTE = """
+import os, signal
+from pathlib import Path
+
+def stops(answers):
+    calls = Path("calls")
+    calls.write_text(calls.read_text() + "." if calls.exists() else ".")
+    if calls.read_text() == "...":
+        os.kill(os.getpid(), signal.SIGINT)
+    return [-len(answer) for answer in answers]
+
 def short(answers):
     return [-len(answer) for answer in answers]
 
@@ -48,6 +58,18 @@ def test_a_reward_with_prompts_from_files(folder: Path) -> None:
     assert told["reward"] == "0.1 short + fits"
     assert len(told["rows"]) == 3
     assert load(folder / "out" / "model").template is not None
+
+
+def test_ctrl_c_keeps_what_was_done_and_the_same_line_goes_on(folder: Path) -> None:
+    line = "rlhf toy --reward taste.py:stops --prompts prompts.txt -o stopped --steps 3 --tokens 8 --layers 1 --rank 4"
+    first = run(line, folder)
+    assert first.returncode == 130, first.stderr
+    assert "stopped holds what was done: the same line goes on from there." in first.stderr
+    assert not (folder / "stopped" / "rlhf.json").exists()
+    again = run(line, folder)
+    assert again.returncode == 0, again.stderr
+    assert len(json.loads((folder / "stopped" / "rlhf.json").read_text())["rows"]) == 3
+    assert "it is done: likely chat --model stopped/model" in run(line, folder).stderr
 
 
 @pytest.mark.parametrize(("words", "message"), [
