@@ -48,7 +48,7 @@ TOKENS = {"taste": 48, "brief": 32}
 STEPS = {"taste": 24, "brief": 48}
 OPTIONS: dict[str, dict[str, Any]] = {
     "taste": {"beta": 0.1, "horizon": 128, "rate": 1.75e-3},
-    "brief": {"beta": 0.15, "target": 0.0, "limit": 9.0},
+    "brief": {"beta": 0.15},
 }
 ERRS = 0.1  # of the judge's answers
 BEST = 16
