@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 
 import likely
+from likely.align.rewards import Weighted
 from likely.errors import ConditionError, DataError, NotFitted, OptionError, RewardError, UnknownName, Unsupported
 from likely.generator import Generator
 
@@ -87,8 +88,12 @@ def test_images_by_ppo() -> None:
 def test_families_without_steps_learn_from_the_best(table: Generator) -> None:
     trees = likely.fit(ROWS, family="trees", progress=False)
     with pytest.raises(Unsupported, match="best_of"):
-        trees.align(large, progress=False)
-    better = trees.align(large, method="best_of", n=4, items=800, progress=False)
+        trees.align(large, method="ppo", progress=False)
+    better = trees.align(large, n=4, items=800, progress=False)
+    assert better.card["alignment"][-1]["method"] == "best_of"
+    assert better.card["alignment"][-1]["notes"] == [
+        "Trees does not say how likely its steps are: best_of moved it, not ppo."
+    ]
     assert share(trees.sample(500, seed=1)) < 0.45
     assert share(better.sample(500, seed=1)) == pytest.approx(1 - (2 / 3) ** 4, abs=0.08)
 
@@ -137,8 +142,45 @@ def test_options_that_are_none(table: Generator) -> None:
         table.align(large, sample=9, progress=False)
     with pytest.raises(OptionError, match="beta=0"):
         table.align(large, beta=0, progress=False)
+    with pytest.raises(OptionError, match="rate=nan"):
+        table.align(large, rate=float("nan"), progress=False)
     with pytest.raises(OptionError, match="n and items"):
         table.align(large, method="best_of", m=4, progress=False)
+
+
+def test_a_reward_that_was_changed_is_another(table: Generator, tmp_path: Path) -> None:
+    """Two functions of one name, and one that closes over other values."""
+    table.align(lambda rows: rows["price"].to_list(), steps=2, progress=False, report=False, checkpoint=tmp_path)
+    with pytest.raises(likely.LikelyError, match="its reward is"):
+        table.align(lambda rows: [-price for price in rows["price"]], steps=2, progress=False, checkpoint=tmp_path)
+    one, same, other = (Weighted(by(weight)).identity for weight in (1.0, 1.0, 2.0))
+    assert one == same != other
+    assert Weighted(lambda rows: [len(str(row)) for row in rows]).identity.startswith("<lambda> ")
+    assert Weighted(len).identity == "len"
+
+
+def by(weight: float) -> Any:
+    def liked(rows: Any) -> Any:
+        return [weight * price for price in rows["price"]]
+
+    return liked
+
+
+def test_texts_with_labels_are_priced_without_asking_for_them(tmp_path: Path) -> None:
+    """The text codec does not carry labels: what the model knows is asked with those it learned."""
+    texts = [f"{who} {does}" for who in ("a cat", "a dog", "an owl") for does in ("sings", "sleeps")] * 40
+    labels = ["sings" if "sings" in text else "sleeps" for text in texts]
+    gen = likely.fit(texts, family="lstm", width=16, depth=1, steps=60, given=labels, progress=False)
+
+    def long(made: Sequence[str]) -> list[int]:
+        return [len(text) for text in made]
+
+    better = gen.align(long, steps=2, progress=False)
+    assert better.price["perplexity"].before is not None
+    assert better.notes == []
+    unknown = gen.align(long, steps=2, progress=False, holdout=["a cat sings"] * 5)
+    assert "What it knows of real items was not measured" in unknown.notes[-1]
+    assert unknown.card["alignment"][-1]["notes"] == unknown.notes
 
 
 def test_a_run_goes_on_and_another_is_refused(table: Generator, tmp_path: Path) -> None:

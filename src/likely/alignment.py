@@ -85,24 +85,32 @@ class Judge:
 
 
 def align(  # noqa: PLR0913  (one argument a choice; all but the first have defaults)
-    codec: Codec[Any], family: Family[Any], conditions: Conditions | None, signal: Signal, *, method: str, beta: float,
-    seed: int, minutes: float | None, steps: int | None, rate: float, limit: float, given: Any, listen: Listener | None,
-    watch: Callable[[int, course.Row], None] | None, checkpoint: str | File | None, missing: float,
-    options: dict[str, Any],
+    codec: Codec[Any], family: Family[Any], conditions: Conditions | None, signal: Signal, *, method: str | None,
+    beta: float, seed: int, minutes: float | None, steps: int | None, rate: float, limit: float, given: Any,
+    listen: Listener | None, watch: Callable[[int, course.Row], None] | None, checkpoint: str | File | None,
+    missing: float, options: dict[str, Any],
 ) -> Aligned:  # fmt: skip
     """Move a copy of `family`. Raises what `Generator.align` does."""
     positive(beta=beta)
+    if rate != 0:
+        positive(rate=rate)
     _penalty(missing, codec)
     told: dict[str, Any] = {}
     pairs = None
     notes: list[str] = []
+    if method is None:
+        method = "ppo" if isinstance(family, Policy) else "best_of"
+        if method == "best_of":
+            notes.append(f"{type(family).__name__} does not say how likely its steps are: best_of moved it, not ppo.")
     if isinstance(signal, Judgements):
-        signal, notes = readable(signal, MEDIA.get(codec.name, ()), f"{codec.name} data")
+        signal, aside = readable(signal, MEDIA.get(codec.name, ()), f"{codec.name} data")
+        notes += aside
         pairs = pairs_of(signal.pairs(), codec, family) if method == "dpo" else None
         signal, told = _learned(codec, family, signal, seed)
     judge = Judge(codec, conditions, signal, seed)
     source = _source(codec, conditions, given)
     moved = copy.deepcopy(family)
+    first, _ = _side(family, family, judge, source, seed + 1, missing)  # a reward that cannot read items says so here
     budget = Budget(minutes=minutes, steps=steps)
     if method == "best_of":
         record, used = _best_of(moved, judge, source, budget, seed, listen, options)
@@ -126,7 +134,7 @@ def align(  # noqa: PLR0913  (one argument a choice; all but the first have defa
         )
         used = {**asdict(config), "rate": speed}
     record.notes[:0] = notes
-    won, sides = _before_and_after(family, moved, judge, source, seed, missing)
+    won, sides = _compared(first, *_side(moved, family, judge, source, seed + 2, missing))
     if missing:
         used = {**used, "missing": missing}
     entry = {
@@ -207,30 +215,35 @@ def _source(
     return some
 
 
-def _before_and_after(
-    start: Family[Any], moved: Family[Any], judge: Judge, source: Callable[[int, torch.Generator], Wish], seed: int,
+def _side(
+    family: Family[Any], start: Family[Any], judge: Judge, source: Callable[[int, torch.Generator], Wish], seed: int,
     missing: float,
-) -> tuple[dict[str, float], tuple[Side, Side]]:  # fmt: skip
-    """Mean and spread of the reward of items of both, the share of pairs that the moved one wins, and KL; and what was
-    drawn."""
-    told: dict[str, float] = {}
-    sides = []
-    for stream, (name, family) in enumerate((("before", start), ("after", moved)), 1):
-        rng = torch.Generator().manual_seed(seed + stream)
-        wish = source(TASTED, rng)
-        if isinstance(family, Policy):
-            path = family.rollout(TASTED, wish.given, wish.known, rng=rng)
-        else:
-            x = family.sample(TASTED, given=wish.given, known=wish.known, rng=rng)
-            path = Path(x, x[:, :0], x.new_zeros(len(x), 0, dtype=torch.bool), wish.given)
-        reward = graded(judge, path)
-        if missing and isinstance(family.space, Tokens):
-            reward = reward - missing * (~ended(path, (family.space.eos,))).to(reward)
-        sides.append(Side(family, path, judge.items(path), reward.double().numpy()))
-        told[name], told[f"spread {name}"] = float(reward.mean()), float(reward.std(correction=0))
-        if name == "after" and isinstance(family, Policy) and isinstance(start, Policy):
-            with torch.no_grad():
-                apart = family.score(path).logp - start.score(path).logp
-            told["kl"] = float(apart.sum(1).mean())
-    before, after = (side.rewards for side in sides)
-    return told | {"won": float((after > before).mean() + 0.5 * (after == before).mean())}, (sides[0], sides[1])
+) -> tuple[Side, float | None]:  # fmt: skip
+    """Items of a family and what they earn; their KL to the start in nats an item, of families that tell it.
+
+    Raises RewardError."""
+    rng = torch.Generator().manual_seed(seed)
+    wish = source(TASTED, rng)
+    if isinstance(family, Policy):
+        path = family.rollout(TASTED, wish.given, wish.known, rng=rng)
+    else:
+        x = family.sample(TASTED, given=wish.given, known=wish.known, rng=rng)
+        path = Path(x, x[:, :0], x.new_zeros(len(x), 0, dtype=torch.bool), wish.given)
+    reward = graded(judge, path)
+    if missing and isinstance(family.space, Tokens):
+        reward = reward - missing * (~ended(path, (family.space.eos,))).to(reward)
+    kl = None
+    if family is not start and isinstance(family, Policy) and isinstance(start, Policy):
+        with torch.no_grad():
+            kl = float((family.score(path).logp - start.score(path).logp).sum(1).mean())
+    return Side(family, path, judge.items(path), reward.double().numpy()), kl
+
+
+def _compared(first: Side, last: Side, kl: float | None) -> tuple[dict[str, float], tuple[Side, Side]]:
+    """Mean and spread of the reward of both, the share of pairs that the moved one wins, and KL; and both."""
+    before, after = first.rewards, last.rewards
+    told = {
+        "before": float(before.mean()), "spread before": float(before.std()), "after": float(after.mean()),
+        "spread after": float(after.std()), "won": float((after > before).mean() + 0.5 * (after == before).mean()),
+    }  # fmt: skip
+    return told | ({} if kl is None else {"kl": kl}), (first, last)

@@ -233,12 +233,13 @@ class Generator:
         nats = torch.cat([strangeness.nats(self.codec, self.family, part, self.encode(part)) for part in parts])
         return strangeness.told(self.codec, frame, nats.numpy(), each)
 
-    def encode(self, items: Any) -> Batch:
-        """Items in the codec's own collection as tensors, with their conditions where the model has any."""
+    def encode(self, items: Any, given: Any = None) -> Batch:
+        """Items in the codec's own collection as tensors, with their conditions where the model has any: those they
+        come with, or `given`, one row an item. Raises Mismatch where they are not known."""
         batch = self.codec.encode(items)
         if self.conditions is None:
             return batch
-        known = getattr(self.codec, "conditions", lambda _: None)(items)
+        known = given if given is not None else getattr(self.codec, "conditions", lambda _: None)(items)
         return Batch(batch.x, self.conditions.of(known), batch.mask)
 
     # --------------------------------------------------------------------------------------------- latents
@@ -312,18 +313,19 @@ class Generator:
     # ------------------------------------------------------------------------------------------- alignment
 
     def align(  # noqa: PLR0913  (all but the signal have defaults)
-        self, signal: Signal, *, method: str = "ppo", beta: float = 0.05, seed: int = 0, minutes: float | None = None,
-        steps: int | None = None, rate: float = 0.0, limit: float = FAR, given: Any = None,
-        progress: bool | Listener = True, watch: Callable[[int, dict[str, float]], None] | None = None,
-        checkpoint: str | Path | None = None, missing: float = 0.0, holdout: Any = None, report: bool = True,
-        **options: Any,
+        self, signal: Signal, *, method: str | None = None, beta: float = 0.05, seed: int = 0,
+        minutes: float | None = None, steps: int | None = None, rate: float = 0.0, limit: float = FAR,
+        given: Any = None, progress: bool | Listener = True,
+        watch: Callable[[int, dict[str, float]], None] | None = None, checkpoint: str | Path | None = None,
+        missing: float = 0.0, holdout: Any = None, report: bool = True, **options: Any,
     ) -> Generator:  # fmt: skip
         """A generator whose items earn more: E[reward] - beta KL(it || this one) is climbed; this one stays as it is.
 
         signal      a function of items that gives a number each (larger is better), or a list of (function, weight);
-                    a RewardModel is one. Or `Judgements` of texts or of rows: "dpo" learns from their pairs, the
-                    others from a reward model on this generator's own steps.
-        method      "ppo", "grpo", "reinvent", "dpo"; "best_of" for families that do not say how likely their steps are.
+                    a RewardModel is one. Or `Judgements`: "dpo" learns from their pairs, the others from a reward model
+                    on this generator's own steps, or on its items.
+        method      "ppo" by default, "grpo", "reinvent", "dpo"; of families that do not say how likely their steps are
+                    (trees, vae, gan, autoencoder) "best_of" alone, by default, too.
         beta        the price of leaving the start, a nat: smaller goes further.
         given       what items are asked for while learning: conditions, values of columns, or a list of beginnings.
         limit       nats an item at which the run is ended and the policy brought back.
@@ -348,8 +350,10 @@ class Generator:
         card["alignment"] = [*card.get("alignment", []), done.entry]
         card["report"] = None
         rng = torch.Generator().manual_seed(int(card["seed"]) + 1)
-        made = Generator(self.codec, done.family, card, self.evidence, self.conditions, done.record.notes[:], rng)
-        done.entry["figures"] = stored(priced(self, made, done.sides, holdout, report))
+        made = Generator(self.codec, done.family, card, self.evidence, self.conditions, [], rng)
+        figures, notes = priced(self, made, done.sides, holdout, report)
+        made.notes = [*done.record.notes, *notes]
+        done.entry.update(figures=stored(figures), notes=made.notes[:])
         made._examples = tuple(examples(self.codec, side) for side in done.sides)
         return made
 

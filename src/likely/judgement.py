@@ -16,10 +16,12 @@ from likely.evaluate.table import evaluate_table
 
 @dataclass
 class Evidence:
-    """The real items behind a fit, kept in memory for the report and never saved."""
+    """The real items behind a fit, kept in memory for the report and never saved. `given`: the conditions of both, one
+    row an item, where the items themselves do not hold them."""
 
     train: Any
     control: Any
+    given: tuple[Any, Any] | None = None
 
 
 def sets(codec: Codec[Any], own: Evidence | None, holdout: Any, train: Any) -> tuple[Any, Any]:

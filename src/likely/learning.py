@@ -85,13 +85,15 @@ def fit(  # noqa: PLR0913  (one argument a choice; all but the data have default
         coder = coder.fit(items[learned])
         batch = coder.encode(items[learned])
         rng = torch.Generator().manual_seed(seed)
-        conditions = None
+        conditions, beside = None, None
         asked = _asked(given, coder, items)
         if asked is not None:
             conditions, c, frame = Conditions.learn(asked, len(items), learned, rng)
             batch = Batch(batch.x, c, batch.mask)
             if hasattr(coder, "attach"):
                 items = coder.attach(items, frame)
+            else:
+                beside = frame[learned], frame[aside]
         known = conditions.codec.space if conditions else None
         tokens = int((batch.x != coder.space.pad).sum()) if isinstance(coder.space, Tokens) else 0
         choice = choose(family, coder.space, len(learned), minutes, privacy, seed, options, known, tokens)
@@ -108,7 +110,7 @@ def fit(  # noqa: PLR0913  (one argument a choice; all but the data have default
             model.fit(batch, budget, rng=rng, listen=listen)
     card = _card(coder, choice, seed, items, len(learned), target, privacy)
     card["given"] = conditions.card() if conditions else None
-    evidence = Evidence(items[learned], items[aside])
+    evidence = Evidence(items[learned], items[aside], beside)
     return Generator(coder, model, card, evidence, conditions, [choice.reason], torch.Generator().manual_seed(seed + 1))
 
 

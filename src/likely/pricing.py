@@ -22,6 +22,7 @@ import torch
 
 from likely.align.trial import rows_of
 from likely.core import Batch, Codec, Density, Family, Path, Policy, Reals, Tokens
+from likely.errors import LikelyError
 from likely.evaluate.card import Row
 from likely.evaluate.price import Example, Figure
 from likely.judgement import Evidence, compare, sets
@@ -45,7 +46,7 @@ class Maker(Protocol):
     evidence: Evidence | None
 
     def stream(self, n: int, *, seed: int | None = None) -> Iterator[Any]: ...
-    def encode(self, items: Any) -> Batch: ...
+    def encode(self, items: Any, given: Any = None) -> Batch: ...
 
 
 @dataclass(frozen=True)
@@ -58,22 +59,40 @@ class Side:
     rewards: np.ndarray
 
 
-def priced(before: Maker, after: Maker, sides: tuple[Side, Side], holdout: Any, report: bool) -> list[Figure]:
-    """All figures of a generator before and after. `holdout`: items it never saw, in the type a user has them; by
-    default those that were set aside. Without `report` the report card is left out."""
-    codec, own = before.codec, before.evidence
+def priced(
+    before: Maker, after: Maker, sides: tuple[Side, Side], holdout: Any, report: bool
+) -> tuple[list[Figure], list[str]]:  # fmt: skip
+    """All figures of a generator before and after, and notes of those that could not be had: the run behind them is not
+    lost. `holdout`: items it never saw, in the type a user has them; by default those that were set aside. Without
+    `report` the report card is left out."""
+    codec, own, notes = before.codec, before.evidence, list[str]()
     fresh = codec.read(holdout) if holdout is not None else own.control if own is not None else None
-    learned = own.train if own is not None else None
     found = figures(codec, *sides)
-    if not isinstance(codec.space, Reals):
-        held, known = (
-            before.encode(items[:most]) if items is not None and len(items) else None
-            for items, most in ((fresh, HELD), (learned, KNOWN))
-        )
-        found += knowledge(*sides, held, known, codec.space)
-    if report and fresh is not None and len(fresh) >= LEAST:
-        found += cards(before, after, own, holdout)
-    return found
+    try:
+        if not isinstance(codec.space, Reals):
+            found += knowledge(*sides, *_known(before, fresh, holdout is None), codec.space)
+    except LikelyError as error:
+        notes.append(f"What it knows of real items was not measured: {error}")
+    try:
+        if report and fresh is not None and len(fresh) >= LEAST:
+            found += cards(before, after, own, holdout)
+    except LikelyError as error:
+        notes.append(f"There is no report card of before and after: {error}")
+    return found, notes
+
+
+def _known(before: Maker, fresh: Any, ours: bool) -> tuple[Batch | None, Batch | None]:
+    """Unseen items, and those learned from, as tensors, as far as there are any. `ours`: the unseen ones are those that
+    were set aside."""
+    own = before.evidence
+    learned, beside = (None, None) if own is None else (own.train, own.given)
+
+    def some(items: Any, given: Any, most: int) -> Batch | None:
+        if items is None or not len(items):
+            return None
+        return before.encode(items[:most], None if given is None else given[:most])
+
+    return some(fresh, beside[1] if beside and ours else None, HELD), some(learned, beside and beside[0], KNOWN)
 
 
 def figures(codec: Codec[Any], before: Side, after: Side) -> list[Figure]:

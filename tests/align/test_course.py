@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from likely.align import course
+from likely.align.best_of import keep
 from likely.align.dpo import DPO, DPOConfig
 from likely.align.grpo import GRPO, GRPOConfig
 from likely.align.ppo import PPO, PPOConfig
@@ -120,11 +121,63 @@ def test_what_is_put_back_is_near_the_start(at: int, told: bool) -> None:
     (lambda path: [float("nan")] * len(path.x), "The reward of item 0 is nan"),
     (lambda path: [1.0], "The reward gave 1 values for 16 items"),
     (lambda path: "good", "not one number an item"),
-    (lambda path: [2.0] * len(path.x), "The reward was 2 for every item of the first 5 steps"),
+    (lambda path: [2.0] * len(path.x), "The reward was 2 for every item of 5 steps"),
+    (lambda path: [0.1] * len(path.x), r"The reward was 0\.1 for every item of 5 steps"),  # whose mean is rounded
 ])  # fmt: skip
 def test_a_reward_that_is_none(reward: Any, said: str) -> None:
     with pytest.raises(RewardError, match=said):
         course.run(method("ppo", chain("exact")[0], reward=reward), budget=Budget(steps=8))
+
+
+def test_one_number_for_all_is_no_reward_in_short_runs_and_pairs_either() -> None:
+    def even(path: Path) -> Any:
+        return [0.1] * len(path.x)
+
+    with pytest.raises(RewardError, match=r"0\.1 for every item of 2 steps"):
+        course.run(method("grpo", chain("exact")[0], reward=even), budget=Budget(steps=2))
+    with pytest.raises(RewardError, match=r"0\.1 for each of 64 items"):
+        method("dpo", chain("exact")[0], reward=even)
+    with pytest.raises(RewardError, match=r"0\.1 for each of 80 items"):
+        keep(chain("exact")[0], even, 20, 4, rng=torch.Generator().manual_seed(0))
+
+
+def test_a_killed_run_remembers_what_was_near(tmp_path: File) -> None:
+    """The weights that a run which goes too far comes back to are those of the whole run, not of the checkpoint."""
+    kept: list[Any] = []
+    how: dict[str, Any] = {"budget": Budget(steps=40), "limit": 0.4, "seed": 4}
+    for folder in (None, tmp_path):
+        model, _ = chain("exact")
+        if folder is not None:  # killed in the step that tells that the one before, in the checkpoint, went too far
+            with pytest.raises(ZeroDivisionError):
+                course.run(method("ppo", model, rate=0.02), checkpoint=folder, **how,
+                           watch=lambda step, row: 1 // (10 - step))  # fmt: skip
+            model, _ = chain("exact")
+        record = course.run(method("ppo", model, rate=0.02), checkpoint=folder, **how)
+        assert record.stopped == "kl"
+        assert len(record.rows) == 11
+        kept.append(model.state_dict())
+    assert all(torch.equal(tensor, kept[1][name]) for name, tensor in kept[0].items())
+
+
+def test_a_reward_that_fails_later_leaves_what_was_learned_in_the_checkpoint(tmp_path: File) -> None:
+    straight = chain("exact")[0]
+    course.run(method("ppo", straight), budget=Budget(steps=9))
+    calls = [0] * 7
+
+    def reward(path: Path) -> Any:
+        if not calls:
+            raise ValueError("the service is gone")
+        calls.pop()
+        return judge(path)
+
+    with pytest.raises(RewardError, match=r"the service is gone The 7 steps before it stand in .*the same call"):
+        course.run(method("ppo", chain("exact")[0], reward=reward), budget=Budget(steps=9), checkpoint=tmp_path)
+    calls += [0] * 99
+    model = chain("exact")[0]
+    record = course.run(method("ppo", model, reward=reward), budget=Budget(steps=9), checkpoint=tmp_path)
+    assert len(record.rows) == 9
+    assert len(calls) == 97  # two steps were left
+    assert all(torch.equal(tensor, straight.state_dict()[name]) for name, tensor in model.state_dict().items())
 
 
 def test_a_reward_that_fails_later_leaves_good_weights() -> None:

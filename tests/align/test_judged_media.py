@@ -92,6 +92,15 @@ def test_windows_move_to_what_is_liked(sensor: likely.Generator, method: str) ->
     assert after > before + 0.2
 
 
+def test_a_vae_follows_judgements_of_images() -> None:
+    """The family that images get by default: no steps, and so the best of some are learned."""
+    painter = likely.fit(PICTURES, family="vae", given=False, minutes=0.05, progress=False)
+    better = painter.align(bright(), items=300, minutes=0.05, report=False, progress=False)
+    assert better.card["alignment"][-1]["method"] == "best_of"
+    before, after = (one.sample(200, seed=2).mean() for one in (painter, better))
+    assert after > before + 8
+
+
 def test_what_is_no_image_and_no_window_is_refused(painter: likely.Generator, sensor: likely.Generator) -> None:
     for content in (b"no image", png(PICTURES[0])[:30]):
         with pytest.raises(DataError, match="cannot be read"):
@@ -115,7 +124,7 @@ def test_what_is_no_image_and_no_window_is_refused(painter: likely.Generator, se
 def test_a_model_with_conditions_takes_functions_and_judgements() -> None:
     labels = ["dark" if mean < 110 else "light" for mean in PICTURES.mean((1, 2))]
     told = taught(likely.fit((PICTURES, labels), **QUICK))
-    with pytest.raises(Unsupported, match="given=False"):
+    with pytest.raises(Unsupported, match="method='ppo'"):
         told.align(bright(), method="dpo", progress=False)
 
     def left(images: np.ndarray) -> Any:

@@ -129,8 +129,8 @@ def test_pairs_are_encoded_with_ties_and_prompts(writer: likely.Generator) -> No
     judgements = judged(["aab", "aba", "bbb"], lambda text: text.count("a"), "text/plain", prompt="ab", n=20)
     pairs = pairs_of(judgements.pairs(), writer.codec, writer.family)
     assert set(pairs.share.tolist()) == {0.0, 0.5, 1.0}
-    assert len(pairs.better.x) == 20
-    made = writer.codec.give(writer.codec.make(pairs.better.x, rng=torch.Generator()))
+    assert len(pairs.left.x) == 20
+    made = writer.codec.give(writer.codec.make(pairs.left.x, rng=torch.Generator()))
     assert all(text.startswith("ab") for text in made)
 
 
@@ -152,9 +152,32 @@ def test_what_cannot_be_encoded_is_refused(writer: likely.Generator, table: like
         writer.align(Judgements(), method="ppo", progress=False)
 
 
-def test_generators_that_are_no_policy_are_refused() -> None:
-    class Told:
-        codec, family = None, torch.nn.Linear(1, 1)
+def test_families_without_steps_follow_judgements_by_what_their_codec_measures(tmp_path: Any) -> None:
+    """What `fit` takes by default for tables; nothing has to be known of policies."""
+    rng = np.random.default_rng(0)
+    frame = pl.DataFrame({"age": rng.normal(50, 10, 300).round(1), "pet": rng.choice(["cat", "dog"], 300)})
+    trees = likely.fit(frame, seed=0, progress=False)
+    rows = [json.dumps({"age": age, "pet": pet}) for age in range(30, 70, 3) for pet in ("cat", "dog")]
+    older = judged(rows, lambda row: json.loads(row)["age"], "application/json", n=60)
+    better = trees.align(older, items=400, progress=False)
+    entry = better.card["alignment"][-1]
+    assert entry["method"] == "best_of"
+    assert entry["judgements"]["accuracy"] > 0.9
+    assert better.sample(300, seed=1)["age"].mean() > trees.sample(300, seed=1)["age"].mean() + 5
+    with pytest.raises(Unsupported, match="method='best_of'"):
+        trees.align(older, method="dpo", progress=False)
+    model = fit_reward(older, Steps(trees))
+    path = model.save(tmp_path / "older.likely")
+    assert RewardModel.load(path, trees)(frame) == model(frame)
 
-    with pytest.raises(Unsupported, match="transformer"):
-        Steps(Told())
+
+def test_texts_with_conditions_follow_judgements(writer: likely.Generator) -> None:
+    assert writer.evidence is not None
+    texts = writer.codec.give(writer.evidence.train)
+    known = ["many" if text.count("a") > 2 else "few" for text in texts]
+    told = likely.fit(texts, family="lstm", codec=Text(tokens="characters"), given=known, steps=40, batch=32, width=16,
+                      depth=1, progress=False)  # fmt: skip
+    better = told.align(letters(), steps=25, beta=0.05, rate=5e-3, samples=32, progress=False)
+    assert better.card["alignment"][-1]["after"] > better.card["alignment"][-1]["before"]
+    with pytest.raises(Unsupported, match="method='ppo'"):
+        told.align(letters(), method="dpo", progress=False)

@@ -26,8 +26,11 @@ def judge(path: Path) -> Tensor:
     return worth(path.x)
 
 
-def bandit() -> tuple[Family[Any], Tensor]:
-    """A table of one variable with two codes, which are 70 % and 30 %."""
+def bandit(name: str = "exact") -> tuple[Family[Any], Tensor]:
+    """One choice of two: a table of one variable whose codes are 70 % and 30 %, or a text that ends or has a letter."""
+    if name != "exact":
+        torch.manual_seed(1)
+        return _texts(name, Tokens(4, 1))
     model = Exact(Cells((2,)))
     model.fit(Batch(torch.tensor([[0]] * 70 + [[1]] * 30)), Budget(), rng=torch.Generator().manual_seed(0))
     return model, torch.tensor([[0], [1]])
@@ -42,7 +45,12 @@ def chain(name: str) -> tuple[Family[Any], Tensor]:
         rows = torch.stack([torch.randint(0, size, (300,), generator=rng) for size in sizes], 1)
         model.fit(Batch(rows), Budget(), rng=rng)
         return model.eval(), torch.cartesian_prod(*[torch.arange(size) for size in sizes])
-    space = Tokens(5, 3)
+    return _texts(name, Tokens(5, 3))
+
+
+def _texts(name: str, space: Tokens) -> tuple[Family[Any], Tensor]:
+    """An untrained model of texts."""
+    model: Family[Any]
     if name == "lstm":
         model = Lstm(space, None, Lstm.Config(width=16, depth=1))
     else:

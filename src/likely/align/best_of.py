@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from likely.align.trial import Source, Wish, anything, graded, repeated
+from likely.align.trial import Source, Wish, anything, graded, repeated, telling
 from likely.core import Batch, Family, Listener, Path, Progress
 from likely.errors import OptionError
 from likely.nn.portion import take
@@ -54,4 +54,4 @@ def keep(
         if listen is not None:
             listen(Progress("choosing", (first + size) / items))
     given = Batch(torch.cat([part.given.x for part in kept if part.given is not None])) if kept[0].given else None
-    return Batch(torch.cat([part.x for part in kept]), given), torch.cat(rewards), torch.cat(seen)
+    return Batch(torch.cat([part.x for part in kept]), given), torch.cat(rewards), telling(torch.cat(seen))

@@ -4,10 +4,12 @@
     KL          the price is watched: a policy that leaves its start by more than `limit` nats an item is brought back
                 to the last weights that were seen to be nearer, and the run ends there and says so. A draw tells of
                 the weights before a step; methods that draw nothing are looked at every few steps, and all at the end
-    reward      one that is the same for every item of the first steps ends the run: there is nothing to learn
+    reward      one that is the same for every item of the first steps ends the run: there is nothing to learn. One that
+                raises ends it, too; what was learned until then stands in the checkpoint, where there is one
     bad steps   a loss that is not finite brings back the last good weights at half the rate; the third ends the run
     Ctrl-C      ends the run and keeps what was learned
-    checkpoint  FOLDER/align.safetensors: policy, optimisers, critic, memory, numbers; the same call goes on from it
+    checkpoint  FOLDER/align.safetensors: policy, the last weights seen to be near, optimisers, critic, memory, numbers;
+                the same call goes on from it
 
 Randomness: every step seeds its own generator, and torch's, by (seed, step); so a step depends on what a checkpoint
 holds and its number alone.
@@ -27,7 +29,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from likely.align.trial import Trial
+from likely.align.trial import ALIKE, Trial
 from likely.core import Budget, Listener, Progress, Training
 from likely.errors import OptionError, RewardError, TrainingError
 from likely.train.checkpoint import write_atomic
@@ -35,13 +37,14 @@ from likely.train.order import mix
 from likely.train.schedule import Clock, factor
 from likely.train.signals import deferred
 
-FORMAT = "2"
+FORMAT = "3"
 FAR = 50.0  # nats an item
 STRIKES = 3
 FLAT = 5  # steps
 EVERY = 10  # steps between checkpoints, and between looks at a policy that draws nothing
 LOOKED = 64  # items of such a look
 WARMUP = 0.03
+GOOD = "near/"  # of the names, in a checkpoint, of the last weights that were seen to be near
 
 Row = dict[str, float]
 
@@ -94,10 +97,11 @@ def run(
         raise OptionError(f"limit={limit!r} was given; it is the most nats an item may cost: above 0.")
     policy, record = method.trial.policy, Record()
     who = {"method": type(method).__name__, "seed": str(seed), **(identity or {})}
-    store = _Store(checkpoint, method, who) if checkpoint else None
+    guard = _Guard(method, record, limit)
+    store = _Store(checkpoint, method, guard, who) if checkpoint else None
     before = store.load(record) if store else 0.0
     clock = Clock(budget, Training(steps=budget.steps or 200), before=before)
-    guard, loaded = _Guard(method, record, limit), len(record.rows)
+    loaded = len(record.rows)
     if record.stopped == "kl":  # it has ended
         return record
     record.stopped = ""
@@ -126,29 +130,41 @@ def run(
                 guard.stop(row.get("kl", 0.0))
                 if store and len(record.rows) % EVERY == 0 and not record.stopped:
                     store.save(record, clock.elapsed())
-            if store:  # before the last look, which takes a draw
-                store.save(record, clock.elapsed())
-            if record.stopped in ("budget", "interrupted") and len(record.rows) > loaded:
-                guard.stop(method.trial.apart(LOOKED, torch.Generator().manual_seed(mix(seed, len(record.rows), 2))))
-                if store and record.stopped == "kl":
-                    store.save(record, clock.elapsed())
+            _end(method, guard, store, record, loaded, clock.elapsed(), seed)
         except KeyboardInterrupt:  # a second one: a step may be half done
             guard.back()
             record.stopped = "interrupted"
-        except BaseException:
+        except BaseException as error:
+            if store:
+                store.rescue(error, record, clock.elapsed())
             guard.back()
             raise
     return record
 
 
+def even(record: Record) -> bool:
+    """Whether every item of every step had one reward."""
+    return all(row.get("spread", 1.0) == 0 for row in record.rows)
+
+
 def flat(record: Record) -> None:
-    """Raises RewardError where the first steps saw one reward only."""
-    rows = record.rows
-    if len(rows) == FLAT and all(row.get("spread", 1.0) == 0 for row in rows):
-        raise RewardError(
-            f"The reward was {rows[-1]['reward']:g} for every item of the first {FLAT} steps: it tells none from "
-            "another. Try it on a few items by hand."
-        )
+    """Raises RewardError where the first steps, or all of a run that has come to its end, saw one reward only."""
+    steps = len(record.rows)
+    if (steps == FLAT or (0 < steps < FLAT and record.stopped == "budget")) and even(record):
+        raise RewardError(f"The reward was {record.rows[-1]['reward']:g} for every item of {steps} steps: {ALIKE}")
+
+
+def _end(
+    method: Method, guard: _Guard, store: _Store | None, record: Record, loaded: int, elapsed: float, seed: int
+) -> None:  # fmt: skip
+    """Behind the last step: what was learned is written, and looked at once more."""
+    if store:  # before the look, which takes a draw
+        store.save(record, elapsed)
+    flat(record)
+    if record.stopped in ("budget", "interrupted") and len(record.rows) > loaded:
+        guard.stop(method.trial.apart(LOOKED, torch.Generator().manual_seed(mix(seed, len(record.rows), 2))))
+        if store and record.stopped == "kl":
+            store.save(record, elapsed)
 
 
 class _Guard:
@@ -224,12 +240,14 @@ def _put(policy: nn.Module, kept: dict[str, Tensor]) -> None:
 class _Store:
     """The checkpoint of one run."""
 
-    def __init__(self, folder: Path, method: Method, identity: dict[str, str]) -> None:
-        self.path, self.method, self.identity = Path(folder) / "align.safetensors", method, identity
+    def __init__(self, folder: Path, method: Method, guard: _Guard, identity: dict[str, str]) -> None:
+        self.path, self.method, self.guard = Path(folder) / "align.safetensors", method, guard
+        self.identity = {"format": FORMAT, **identity}
 
     def tensors(self) -> dict[str, Tensor]:
         """All that changes, by name."""
         named = {f"policy/{name}": tensor for name, tensor in self.method.trial.policy.state_dict().items()}
+        named |= {f"{GOOD}{name}": tensor for name, tensor in self.guard.good.items()}
         for name, part in self.method.parts().items():
             if isinstance(part, torch.optim.Optimizer):
                 weights = [weight for group in part.param_groups for weight in group["params"]]
@@ -245,12 +263,20 @@ class _Store:
         """Write it, all or nothing."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         note = {
-            "format": FORMAT, "identity": self.identity, "elapsed": elapsed, "rows": record.rows,
+            "identity": self.identity, "elapsed": elapsed, "rows": record.rows,
             "notes": record.notes, "numbers": self.method.numbers(), "scale": record.scale, "strikes": record.strikes,
             "stopped": record.stopped,
         }  # fmt: skip
         tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in self.tensors().items()}
         write_atomic(self.path, safetensors.torch.save(tensors, {"checkpoint": json.dumps(note)}))
+
+    def rescue(self, error: BaseException, record: Record, elapsed: float) -> None:
+        """A reward that raises does so before anything of its step has moved: what was learned is written, and the
+        error says where."""
+        if isinstance(error, RewardError) and record.rows and not even(record):
+            self.save(record, elapsed)
+            where = f"The {len(record.rows)} steps before it stand in {str(self.path.parent)!r}: the same call goes on."
+            error.args = (f"{error} {where}",)
 
     def load(self, record: Record) -> float:
         """Bring the method to where it was; the seconds spent before. Raises TrainingError."""
@@ -280,7 +306,11 @@ class _Store:
 
     @torch.no_grad()
     def _restore(self, saved: dict[str, Tensor]) -> None:
-        _put(self.method.trial.policy, {name[7:]: value for name, value in saved.items() if name.startswith("policy/")})
+        guard, policy = self.guard, self.method.trial.policy
+        _put(policy, {name[7:]: value for name, value in saved.items() if name.startswith("policy/")})
+        for name, tensor in guard.good.items():
+            tensor.copy_(saved[GOOD + name])
+        guard.fresh = _copy(policy)
         for name, part in self.method.parts().items():
             if isinstance(part, torch.optim.Optimizer):
                 weights = [weight for group in part.param_groups for weight in group["params"]]

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from likely.align import objective
-from likely.align.trial import Trial, descend, positive, rows_of
+from likely.align.trial import Trial, descend, positive, rows_of, telling
 from likely.core import Path
 from likely.errors import DataError, OptionError, UnknownName
 
@@ -30,8 +30,8 @@ from likely.errors import DataError, OptionError, UnknownName
 class Pairs(NamedTuple):
     """P pairs: two paths, how sure it is that the first is better (P,) in [0, 1], and how much each counts (P,)."""
 
-    better: Path
-    worse: Path
+    left: Path
+    right: Path
     share: Tensor
     weight: Tensor
 
@@ -95,19 +95,29 @@ class DPO:
         sure = pairs.share[rows] * (1 - 2 * config.doubt) + config.doubt
         weight = pairs.weight[rows] / pairs.weight[rows].mean()
         loss = (weight * objective.preference(sides[0], sides[1], self.beta, config.kind, sure)).mean()
-        if config.likelihood:
-            loss = loss - config.likelihood * (weight * logs[0]).mean()
+        if config.likelihood:  # of the better one, whichever side it stands on; of a tie half of each
+            said = pairs.share[rows]
+            loss = loss - config.likelihood * (weight * (said * logs[0] + (1 - said) * logs[1])).mean()
         for part in self.optimiser.param_groups:
             part["lr"] = self.rate * share
         norm = descend(self.optimiser, loss, 1.0)
-        apart = (sides[0] - sides[1]).detach()
-        decided = sure != 0.5
-        right = ((apart > 0) == (sure > 0.5))[decided].float().mean() if bool(decided.any()) else torch.tensor(0.5)
         self.updates += 1
+        left, right = (side.detach() for side in sides)
+        return {"loss": float(loss.detach()), **self.told(left, right, sure), "gradient": norm, "beta": self.beta}
+
+    def told(self, left: Tensor, right: Tensor, sure: Tensor) -> dict[str, float]:
+        """What a row says of pairs that were decided: log pi / pi_0 (P,) of the better and of the worse side."""
+        decided = sure != 0.5
+        if not bool(decided.any()):
+            return {"right": 0.5, "margin": 0.0, "better": 0.0, "worse": 0.0}
+        first = (sure > 0.5)[decided]
+        better, worse = (
+            torch.where(first, left[decided], right[decided]),
+            torch.where(first, right[decided], left[decided]),
+        )
         return {
-            "loss": float(loss.detach()), "right": float(right), "margin": float(self.beta * apart.mean()),
-            "better": float(sides[0].detach().mean()), "worse": float(sides[1].detach().mean()), "gradient": norm,
-            "beta": self.beta,
+            "right": float((better > worse).float().mean()), "margin": float(self.beta * (better - worse).mean()),
+            "better": float(better.mean()), "worse": float(worse.mean()),
         }  # fmt: skip
 
     def parts(self) -> dict[str, Any]:
@@ -124,9 +134,12 @@ class DPO:
 
 
 def made(trial: Trial, n: int, seed: int) -> Pairs:
-    """n pairs of items for the same wish, drawn from the policy as it is, and compared by its judge."""
+    """n pairs of items for the same wish, drawn from the policy as it is, and compared by its judge.
+
+    Raises RewardError, where it says the same of all, too."""
     drawn = trial.draw(2 * n, torch.Generator().manual_seed(seed), group=2)
-    sides = [torch.arange(side, 2 * n, 2, device=drawn.reward.device) for side in (0, 1)]
-    share = torch.sigmoid(drawn.reward[sides[0]] - drawn.reward[sides[1]])
-    better, worse = (rows_of(drawn.path, rows) for rows in sides)
-    return Pairs(better, worse, share, torch.ones_like(share))
+    reward = telling(drawn.reward)
+    sides = [torch.arange(side, 2 * n, 2, device=reward.device) for side in (0, 1)]
+    share = torch.sigmoid(reward[sides[0]] - reward[sides[1]])
+    left, right = (rows_of(drawn.path, rows) for rows in sides)
+    return Pairs(left, right, share, torch.ones_like(share))

@@ -144,12 +144,15 @@ def encoded(codec: Codec[Any], items: Any, n: int, *, cut: bool = False) -> Batc
 
 def pairs_of(pairs: Sequence[Pair], codec: Codec[Any], family: Family[Any]) -> Pairs:
     """Judged pairs as DPO takes them: left is "better" with share 1, 1/2 (a tie) or 0. Raises Unsupported."""
-    if not isinstance(family, Policy) or family.given is not None:
+    if not isinstance(family, Policy):
         raise Unsupported(
-            "Pairs of judgements move families that say how likely their steps are, without conditions; "
-            f"{type(family).__name__} {'has conditions' if isinstance(family, Policy) else 'does not'}. Of images and "
-            'windows "ppo" learns a reward from them all the same; else give a function of items as the reward, or '
-            "learn without conditions, likely.fit(..., given=False)."
+            f"Pairs move families that say how likely their steps are, and {type(family).__name__} does not: "
+            "method='best_of' learns a reward from them, and from the best by it."
+        )
+    if family.given is not None:
+        raise Unsupported(
+            f"Pairs do not tell conditions, and this {type(family).__name__} has some: method='ppo' learns a reward "
+            "from them, which looks at the items alone."
         )
     prompts = [pair.prompt for pair in pairs]
     sides = []

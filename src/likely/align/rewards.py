@@ -5,8 +5,10 @@ Each takes a collection of items and gives a number each.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Sequence
+from types import CodeType
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,44 @@ from likely.errors import OptionError, RewardError
 
 Reward = Callable[..., Any]
 Rewards = Reward | Sequence[tuple[Reward, float]]
+
+
+def which(part: Reward) -> str:
+    """What tells a reward from another of its name: its `digest`, or a hash of its code, its defaults and the plain
+    values it closes over; "" where it has none. What it calls, or reads from outside, is not looked at."""
+    if hasattr(part, "digest"):
+        return str(part.digest)
+    call = part if hasattr(part, "__code__") else getattr(type(part), "__call__", None)  # noqa: B004  (not whether)
+    code = getattr(call, "__code__", None)
+    if code is None:
+        return ""
+    cells = [cell.cell_contents for cell in getattr(call, "__closure__", None) or () if _full(cell)]
+    said = (_code(code), _plain(getattr(call, "__defaults__", None)), _plain(tuple(cells)))
+    return hashlib.sha256(repr(said).encode()).hexdigest()[:12]
+
+
+def _full(cell: Any) -> bool:
+    try:
+        return cell.cell_contents is not cell
+    except ValueError:  # not filled yet
+        return False
+
+
+def _code(code: CodeType) -> Any:
+    inside = tuple(_code(one) if isinstance(one, CodeType) else _plain(one) for one in code.co_consts)
+    return code.co_code.hex(), code.co_names, inside
+
+
+def _plain(value: Any) -> Any:
+    """A value as it is where its repr is the same in every process, else its type."""
+    if isinstance(value, tuple | list):
+        return tuple(_plain(one) for one in value)
+    if isinstance(value, frozenset | set):
+        return tuple(sorted(repr(_plain(one)) for one in value))
+    if isinstance(value, dict):
+        return tuple((repr(_plain(key)), _plain(one)) for key, one in value.items())
+    known = value is None or isinstance(value, bool | int | float | complex | str | bytes)
+    return value if known else type(value).__qualname__
 
 
 class Weighted:
@@ -42,8 +82,8 @@ class Weighted:
 
     @property
     def identity(self) -> str:
-        """The same, and which one a learned reward is."""
-        return " ".join([self.name, *(part.digest for part, _ in self.parts if hasattr(part, "digest"))])
+        """The same, and which ones they are: what a reward learned, what a function does."""
+        return " ".join([self.name, *filter(None, (which(part) for part, _ in self.parts))])
 
     def total(self, ask: Callable[[Reward], Any], n: int) -> Tensor:
         """(n,) the weighted sum of what `ask` has from each of them. Raises RewardError."""

@@ -1,8 +1,10 @@
 """What models see in items, for rewards: the states of a generator's own steps, those of a language model.
 
-`Steps`     of any generator whose family is a policy: the mean of what each choice was made from, and log p of the item
-            under the generator as it was when judged (a frozen copy); of images and windows the item itself, too. Where
-            it has conditions, which judgements do not tell, the item itself alone.
+`Steps`     of a generator whose family is a policy: the mean of what each choice was made from, and log p of the item
+            under the generator as it was when judged (a frozen copy); of images and windows the item itself, too. Of
+            any other family, and where there are conditions, which judgements do not tell, the item itself alone: its
+            numbers, or the coordinates in which its codec measures distances (quantiles, one-hot levels, runs of
+            bytes).
 `Language`  of a checkpoint, for texts: mean and last states of the answer after its prompt, in five layers from half to
             nine tenths of the depth; log p of the answer; and how the text is made (`features.SHAPE`).
 
@@ -26,7 +28,7 @@ from likely.align.encoding import encoded, items_of, prompted
 from likely.align.features import SHAPE, Features, Raw, shapes, spoken, texts_of
 from likely.align.preference import Candidate
 from likely.core import Family, Policy, Reals
-from likely.errors import ArtifactError, Mismatch, OptionError, Unsupported
+from likely.errors import ArtifactError, Mismatch, OptionError
 from likely.language import answers
 from likely.language.checkpoint import Checkpoint, fingerprint, opened
 from likely.nn.portion import portions
@@ -35,35 +37,22 @@ ROWS = 64
 
 
 class Steps:
-    """A generator's own steps. `generator`: anything with a codec and a family, such as a `Generator`.
-
-    Raises Unsupported where its family is no policy, or has conditions and makes no images or windows.
-    """
+    """A generator's own steps, or, `alone`, its items. `generator`: anything with a codec and a family, such as a
+    `Generator`."""
 
     name: ClassVar[str] = "steps"
 
     def __init__(self, generator: Any) -> None:
         family: Family[Any] = generator.family
-        if not isinstance(family, Policy):
-            raise Unsupported(
-                f"{type(family).__name__} does not say what its steps were made from. Families that do: transformer, "
-                "lstm, masked, exact, seq2seq, flow."
-            )
-        self.alone = family.given is not None
-        if self.alone and not isinstance(family.space, Reals):
-            raise Unsupported(
-                "A reward on a generator's own steps does not look at conditions, and this one has some. Learn without "
-                "them, likely.fit(..., given=False), or give a function of items as the reward; judgements of texts: "
-                'fit_reward(judgements, "words").'
-            )
+        self.alone = family.given is not None or not isinstance(family, Policy)
         self.codec = generator.codec
         self.family: Family[Any] = copy.deepcopy(family).eval().requires_grad_(False)
         self.width = 0
 
     @property
     def sizes(self) -> tuple[int, int]:
-        """(3, F)."""
-        return 3, self.width
+        """(3, F); (0, F) where items are looked at as their codec measures them."""
+        return 0 if self.alone and not isinstance(self.family.space, Reals) else 3, self.width
 
     def take(self, candidates: Sequence[Candidate], prompts: Sequence[Any]) -> tuple[Any, None]:
         """Texts with their prompts, rows, images, windows. Raises Unsupported for other media, DataError where too
@@ -77,6 +66,8 @@ class Steps:
         """Of items as the generator gives them; prompts only for texts."""
         if prompts is not None:
             items = prompted(self.codec, list(items), list(prompts))
+        if self.alone and not isinstance(self.family.space, Reals):
+            return self._coordinates(items)
         batch = encoded(self.codec, items, len(items), cut=True)
         policy, wide, numbers = cast(Policy, self.family), [], []
         for part in portions(batch, ROWS):
@@ -99,6 +90,14 @@ class Steps:
         means = np.concatenate(wide) if wide else np.zeros((len(batch.x), 0))
         self.width = self.width or means.shape[1]
         return Raw(np.concatenate(numbers), means)
+
+    def _coordinates(self, items: Any) -> Raw:
+        """Items as their codec measures distances between them."""
+        rows = self.codec.read(items)
+        rows = rows[rows.firsts] if hasattr(rows, "firsts") and len(rows) != len(items) else rows
+        wide = np.asarray(self.codec.features(rows), np.float64)
+        self.width = self.width or wide.shape[1]
+        return Raw(np.zeros((len(wide), 0)), wide)
 
     def state(self) -> dict[str, Any]:
         """Which generator."""

@@ -30,6 +30,7 @@ from likely.nn.portion import take
 
 Judge = Callable[[Path], Sequence[float] | Tensor]
 CAP = 2.0  # the most that a choice counts for having been drawn too rarely
+ALIKE = "it tells none from another. Try it on a few items by hand."  # of a reward that is one number
 SAME = 1e-4  # how far the first ratio of a run may be from 1
 
 
@@ -161,7 +162,7 @@ class Trial:
         """What a row of the record says of items drawn."""
         mask, count = drawn.path.mask, drawn.path.mask.sum(1).float()
         told = {
-            "reward": float(drawn.reward.mean()), "spread": float(drawn.reward.std(correction=0)),
+            "reward": float(drawn.reward.mean()), "spread": spread(drawn.reward),
             "kl": float(drawn.kl.mean()), "entropy": float(-drawn.old[mask].mean()) if bool(mask.any()) else 0.0,
             "length": float(count.mean()),
         }  # fmt: skip
@@ -194,6 +195,18 @@ def graded(judge: Judge, path: Path) -> Tensor:
     if not bool(torch.isfinite(reward).all()):
         row = int((~torch.isfinite(reward)).nonzero()[0])
         raise RewardError(f"The reward of item {row} is {float(reward[row])}: give a finite number, such as 0.")
+    return reward
+
+
+def spread(reward: Tensor) -> float:
+    """Standard deviation of rewards (B,): 0 where all are the same, and not what rounding makes of their mean."""
+    return float(reward.std(correction=0)) if len(reward) and bool((reward != reward[0]).any()) else 0.0
+
+
+def telling(reward: Tensor) -> Tensor:
+    """The same rewards (B,). Raises RewardError where they are one number."""
+    if len(reward) > 1 and spread(reward) == 0:
+        raise RewardError(f"The reward is {float(reward[0]):g} for each of {len(reward)} items: {ALIKE}")
     return reward
 
 
