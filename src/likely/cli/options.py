@@ -36,6 +36,16 @@ def pairs(texts: Iterable[str], option: str, example: str) -> dict[str, str]:
     return found
 
 
+def resumable(checkpoint: Path | None) -> None:
+    """Raises OptionError where a folder to resume from is no folder, nor can be one."""
+    for place in [] if checkpoint is None else [checkpoint, *checkpoint.parents]:
+        if place.exists() and not place.is_dir():
+            raise OptionError(
+                f"--checkpoint {str(checkpoint)!r}: {str(place)!r} is a file; give a folder, a new one or that of the "
+                "run to go on with."
+            )
+
+
 def say(text: str, quiet: bool = False) -> None:
     """A remark, on standard error, so that standard output holds nothing but the result."""
     if not quiet:
