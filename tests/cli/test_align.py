@@ -109,6 +109,9 @@ def test_the_price_is_that_of_who_is_aligned(folder: Path) -> None:
         )
         assert done.returncode == 0, done.stderr
         assert json.loads((folder / out / "alignment.json").read_text())["beta"] == beta
+    check_refused(
+        "align toy --reward taste.py:short --prompts prompts.txt -o taste.py/x -q", "'taste.py' is a file", folder
+    )
     assert f"{told}, of a checkpoint {BETA}." in " ".join(run("align --help", folder).stdout.split())
 
 

@@ -26,7 +26,7 @@ import likely
 from likely.align.prompts import read as prompts_of
 from likely.apps.rlhf import answering
 from likely.cli.liking import signal_of
-from likely.cli.options import Model, Quiet, Seed, pairs, resumable, say
+from likely.cli.options import Model, Quiet, Seed, folder, pairs, say
 from likely.core import Progress
 from likely.errors import LikelyError, OptionError
 from likely.language import packaged
@@ -91,13 +91,15 @@ def main(  # noqa: PLR0913  (one argument an option)
 ) -> None:
     """Make what a reward likes likelier: likely align patients.likely --reward taste.py:older -o older.likely"""
     _check({"beta": beta, "limit": limit, "minutes": minutes}, rate, {"steps": steps, "tokens": tokens})
-    resumable(checkpoint)
+    if checkpoint is not None:
+        folder(checkpoint, "--checkpoint")
     own: dict[str, Any] = {name: value for name, value in {"beta": beta, "limit": limit}.items() if value is not None}
     if talks(model):
         if given or holdout is not None or page is not None:
             raise OptionError(f"{str(model)!r} is a language model: --given, --holdout and --page are for generators.")
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise OptionError(f"{str(out)!r} exists and is not empty: give a new folder for the adapter.")
+        folder(out, "-o")
         base = opened(model)
         signal = signal_of(reward or [], judgements, str(model))
         asked = prompts_of(prompts) if prompts is not None else None

@@ -36,13 +36,12 @@ def pairs(texts: Iterable[str], option: str, example: str) -> dict[str, str]:
     return found
 
 
-def resumable(checkpoint: Path | None) -> None:
-    """Raises OptionError where a folder to resume from is no folder, nor can be one."""
-    for place in [] if checkpoint is None else [checkpoint, *checkpoint.parents]:
+def folder(path: Path, option: str) -> None:
+    """Raises OptionError where this is no folder, nor can be one."""
+    for place in (path, *path.parents):
         if place.exists() and not place.is_dir():
             raise OptionError(
-                f"--checkpoint {str(checkpoint)!r}: {str(place)!r} is a file; give a folder, a new one or that of the "
-                "run to go on with."
+                f"{option} {str(path)!r}: {str(place)!r} is a file; give a folder, or a name for a new one."
             )
 
 
