@@ -153,6 +153,87 @@ def test_trls_documented_examples(tmp_path: Path) -> None:
         assert (pair.left if pair.outcome == "left" else pair.right).words() == good
 
 
+def said_by(role: str, content: str) -> dict[str, str]:
+    return {"role": role, "content": content}
+
+
+ASKED, MORE = said_by("user", "Why?"), said_by("user", "And then?")
+GOOD, BAD = said_by("assistant", "Because."), said_by("assistant", "No.")
+SYSTEM = said_by("system", "Be short.")
+
+
+@pytest.mark.parametrize(("prompt", "before"), [
+    ("Why?", [ASKED]), ("Why?\n", [ASKED]), ("", [ASKED]), (None, [ASKED]), ([ASKED], [ASKED]),
+    ("Why?", [SYSTEM, ASKED]), ([SYSTEM, ASKED], [SYSTEM, ASKED]), ([ASKED], [SYSTEM, ASKED]),
+    ("And then?", [ASKED, GOOD, MORE]), ("Why?", [SYSTEM, ASKED, GOOD, MORE]), ([ASKED], [ASKED, BAD, MORE]),
+])  # fmt: skip
+def test_conversations_that_begin_with_what_was_asked(prompt: Any, before: list[Any], tmp_path: Path) -> None:
+    row = {"prompt": prompt, "chosen": [*before, GOOD], "rejected": [*before, BAD]}
+    made = read(rows_of(tmp_path / "t.jsonl", row))
+    assert outcomes(made) == {(json.dumps(before), "Because.", "No.")}
+    assert {one.media for one in made.items[0].candidates} == {"text/plain"}
+    assert made.notes == ()
+    assert write(made, tmp_path / "back.jsonl", "conversational").left_out == {}
+    assert read(tmp_path / "back.jsonl").pairs() == [
+        pair._replace(group=other.group)
+        for pair, other in zip(made.pairs(), read(tmp_path / "back.jsonl").pairs(), strict=True)
+    ]
+
+
+def test_several_turns_that_are_judged_stay_a_conversation(tmp_path: Path) -> None:
+    row = {"prompt": "Why?", "chosen": [ASKED, GOOD, MORE, BAD], "rejected": [ASKED, BAD]}
+    made = read(rows_of(tmp_path / "t.jsonl", row))
+    good, bad = next((pair.left, pair.right) if pair.outcome == "left" else (pair.right, pair.left)
+                     for pair in made.pairs())  # fmt: skip
+    assert made.items[0].prompt == [ASKED]
+    assert (good.media, json.loads(good.words())) == ("application/json", [GOOD, MORE, BAD])
+    assert (bad.media, bad.words()) == ("text/plain", "No.")
+    write(made, tmp_path / "back.jsonl", "conversational")
+    assert read(tmp_path / "back.jsonl").items == made.items
+
+
+@pytest.mark.parametrize("prompt", ["Who?", [MORE]])
+def test_a_prompt_that_the_turns_do_not_say_is_kept_beside_them(prompt: Any, tmp_path: Path) -> None:
+    row = {"prompt": prompt, "chosen": [ASKED, GOOD], "rejected": [ASKED, BAD]}
+    made = read(rows_of(tmp_path / "t.jsonl", row))
+    assert made.items[0].prompt == prompt
+    assert {one.words() for one in made.items[0].candidates} == {
+        json.dumps(side, sort_keys=True, separators=(",", ":")) for side in ([ASKED, GOOD], [ASKED, BAD])
+    }
+    assert made.notes == (
+        "rows whose prompt is none of the turns that both conversations begin with, kept as whole conversations: 1",
+    )
+
+
+def test_a_prompt_whose_end_is_lost_is_counted_and_no_items_are_mixed(tmp_path: Path) -> None:
+    items = [Item(f"i{k}", f"What is {k}?", (Candidate.text("It is."), Candidate.text("No."))) for k in range(40)]
+    made = Judgements(tuple(items), tuple(say(one, "left", by="unknown") for one in items))
+    done = write(made, tmp_path / "j.jsonl", "implicit")
+    assert done.rows == 40
+    assert done.left_out == {"where a prompt ends, since it does not end in white space (trl keeps it)": 40}
+    back = read(tmp_path / "j.jsonl")
+    assert {one.prompt for one in back.items} == {"What is "}
+    assert len(back.items) == 40
+    assert {(f"{json.loads(p)}{good}", f"{json.loads(p)}{bad}") for p, good, bad in outcomes(back)} == {
+        (f"What is {k}?It is.", f"What is {k}?No.") for k in range(40)
+    }
+    assert back.notes == ("rows without a prompt, which ends behind the last white space that both texts share: 40",)
+    one = Item("hh", "\n\nHuman: Hi", (Candidate.text("!"), Candidate.text("?")))
+    done = write(Judgements((one,), (say(one, "left", by="unknown"),)), tmp_path / "hh.jsonl", "implicit")
+    assert list(done.left_out) == ["prompts that are text, since they are read as turns of a dialogue (trl keeps them)"]
+
+
+@pytest.mark.parametrize("row", [
+    {"chosen": "good {}", "rejected": "bad {}"}, {"prompt": "", "chosen": "good {}", "rejected": "bad {}"},
+    {"prompt": [], "chosen": [said_by("assistant", "good {}")], "rejected": [said_by("assistant", "bad {}")]},
+    {"chosen": [said_by("user", "a {}"), GOOD], "rejected": [said_by("user", "b {}"), GOOD]},
+])  # fmt: skip
+def test_pairs_without_a_prompt_are_items_of_their_own(row: Any, tmp_path: Path) -> None:
+    rows = [json.loads(json.dumps(row).replace("{}", str(k))) for k in range(40)]
+    made = read(rows_of(tmp_path / "t.jsonl", *rows, rows[0]))
+    assert (len(made.items), len(made)) == (40, 41)
+
+
 def test_dialogues_of_hh(tmp_path: Path) -> None:
     before = "\n\nHuman: Hello\n\nAssistant: Hi, \nhow are you?\n\nHuman: Well"
     row = {"chosen": before + "\n\nAssistant: Good.", "rejected": before + "\n\nAssistant:"}

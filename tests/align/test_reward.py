@@ -332,6 +332,80 @@ def test_who_never_looks_is_left_out() -> None:
     assert any("'bob'" in note for note in model.report.notes)
 
 
+def test_who_is_shown_the_best_first_and_ranks_so_did_look() -> None:
+    judged = planted(items=30, people={"ann": 2.0}, ties=-9.0)
+    three = []
+    for k, item in enumerate(judged.items):
+        extra = Candidate(json.dumps([-0.1 * k, 0.3, 0.0]).encode(), "application/json")
+        best = sorted((*item.candidates, extra), key=lambda one: -float(TRUE @ json.loads(one.content)))
+        three.append(Item(item.id, None, tuple(best)))
+    said = [Comparison(one.id, tuple(one.by_id), "ann", "ranking", ((0,), (1,), (2,))) for one in three]
+    model = fit_reward(Judgements(tuple(three), tuple(said)), "vectors")
+    assert model.report is not None
+    assert model.report.accuracy > 0.8
+    assert model.report.notes == []
+
+
+def test_sides_that_are_not_known_are_no_habit() -> None:
+    judged = planted(people={"ann": 2.0}, ties=-9.0)
+    left = []
+    for one in judged.comparisons:
+        shown = one.shown if one.choice == "left" else one.shown[::-1]
+        left.append(replace(one, shown=shown, choice="left", flags=("unordered",)))
+    with pytest.raises(DataError, match=r"'ann' always says left \(60 of 60\)"):
+        gather(Judgements(judged.items, tuple(replace(one, flags=()) for one in left)), Vectors())
+    assert len(gather(Judgements(judged.items, tuple(left)), Vectors()).pairs) == 60
+    # One who never looks at sides is left out with what has sides, and heard where there are none.
+    both = [replace(one, id=f"b{k}", flags=()) for k, one in enumerate(left[:20])]
+    evidence = gather(Judgements(judged.items, (*left, *both)), Vectors())
+    assert len(evidence.pairs) == 60
+    assert evidence.notes[0] == "left out, since they always say one side: 'ann'"
+
+
+def test_answers_that_contradict_each_other_are_said_to_do_so() -> None:
+    judged = planted(items=30, people={"ann": 1.0}, ties=-9.0)
+    other = {"left": "right", "right": "left", "tie": "tie"}
+    even = "^30 of 30 pairs were decided as often one way as the other. "
+    for who, said in [("ann", even + "30 pairs were decided both ways by one person"), ("bob", even + "So nothing")]:
+        against = [
+            replace(one, id=f"x{k}", annotator=who, choice=other[one.choice])
+            for k, one in enumerate(judged.comparisons)
+        ]
+        with pytest.raises(DataError, match=said) as caught:
+            fit_reward(Judgements(judged.items, (*judged.comparisons, *against)), "vectors")
+        assert "features" not in str(caught.value)
+
+
+def test_what_is_no_judgements_is_said(model: RewardModel) -> None:
+    for given in ("judgements.db", None, [1]):
+        with pytest.raises(OptionError, match=r"Store\('judgements.db'\).judgements\(\)"):
+            fit_reward(given)  # type: ignore[arg-type]
+    for folds in ("5", 2.5, True, 21):
+        with pytest.raises(OptionError, match="folds="):
+            fit_reward(planted(), "vectors", folds=folds)  # type: ignore[arg-type]
+    for seed in (-1, 0.5, "0"):
+        with pytest.raises(OptionError, match="seed="):
+            fit_reward(planted(), "vectors", seed=seed)  # type: ignore[arg-type]
+
+
+def test_no_items_have_no_rewards(model: RewardModel) -> None:
+    texts = [Item(f"i{k}", None, (Candidate.text(f"good {k}"), Candidate.text(f"bad {k}"))) for k in range(12)]
+    sides = [("left", 1), ("right", -1)] * 6
+    said = [Comparison(i.id, tuple(i.by_id)[::way], "ann", side)
+            for i, (side, way) in zip(texts, sides, strict=True)]  # fmt: skip
+    words = fit_reward(Judgements(tuple(texts), tuple(said)))
+    assert words(["good 3"])[0] > words(["bad 3"])[0]
+    for one in (model, words):
+        assert one([]) == []
+        assert one([], prompts=[]) == []
+        assert one.judge([]) == []
+        assert one.rewards([]).dtype == torch.float64
+    with pytest.raises(DataError, match="as many prompts"):
+        words([], prompts=["Why?"])
+    with pytest.raises(DataError, match="one text was given"):
+        words("")
+
+
 def test_candidates_that_are_all_alike_teach_nothing() -> None:
     same = tuple(Candidate(b"[1, 2]", "application/json", seed=seed) for seed in (1, 2))
     items = tuple(Item(f"i{k}", None, same) for k in range(12))

@@ -202,6 +202,11 @@ def test_a_broken_examination_is_named(tmp_path: Path, row: str, says: str) -> N
         cases(tmp_path / "test.jsonl")
 
 
+def test_a_question_ends_where_its_line_ends(tmp_path: Path) -> None:
+    (tmp_path / "test.jsonl").write_text('{"question": "Why\u2028so?", "answer": null}\n', encoding="utf-8")
+    assert [case.question for case in cases(tmp_path / "test.jsonl")] == ["Why\u2028so?"]
+
+
 def test_an_examination_of_absent_documents_is_refused(tmp_path: Path, library: Documents) -> None:
     (tmp_path / "test.jsonl").write_text('{"question": "a", "answer": null, "document": "gone.md"}')
     with pytest.raises(DataError, match=r"gone\.md"):

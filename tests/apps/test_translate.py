@@ -211,6 +211,8 @@ def test_files_of_pairs(tmp_path: Path) -> None:
         == read_pairs(tmp_path / "d.jsonl")
         == wanted
     )
+    (tmp_path / "f.jsonl").write_text('{"source": "One\u2028more", "target": "Eins\x85mehr"}\n', encoding="utf-8")
+    assert read_pairs(tmp_path / "f.jsonl") == [Pair("One\u2028more", "Eins\x85mehr")]
     assert read_pairs(tmp_path / "c.tsv", "en", "de") == wanted
     (tmp_path / "e.tsv").write_text("en\tde\n" + plain)
     assert read_pairs(tmp_path / "e.tsv") == wanted

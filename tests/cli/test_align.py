@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import random
+from inspect import signature
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +12,12 @@ import pytest
 
 import likely
 from likely.align.preference import Candidate, Comparison, Item, Judgements
+from likely.apps.rlhf.plan import BETA
+from likely.generator import Generator
+from likely.language import huggingface
 from likely.server.store import Store
 from tests.cli.shell import check_refused, run
+from tests.language import tune_toys
 
 TEXTS = [f"{who} {does}" for who in ("a cat", "a dog", "an owl") for does in ("sings.", "sleeps.")]
 TASTE = """
@@ -88,6 +94,27 @@ def test_judgements_from_a_database(folder: Path) -> None:
     assert "Held-out perplexity" in page
 
 
+def test_the_price_is_that_of_who_is_aligned(folder: Path) -> None:
+    """Unless it is said: a generator's own, and that of a checkpoint, as `likely rlhf` has it."""
+    huggingface.save(tune_toys.checkpoint(), folder / "toy")
+    (folder / "prompts.txt").write_text("\n".join(f"Say {k}" for k in range(12)))
+    told = signature(Generator.align).parameters["beta"].default
+    done = run("align teller.likely --reward taste.py:short -o own.likely --steps 1 -q", folder)
+    assert done.returncode == 0, done.stderr
+    assert likely.load(folder / "own.likely").card["alignment"][-1]["beta"] == told
+    for words, beta in [("", BETA), ("--beta 0.4", 0.4)]:
+        out = f"liked{beta}"
+        done = run(
+            f"align toy --reward taste.py:short --prompts prompts.txt -o {out} --steps 1 --tokens 8 -q {words}", folder
+        )
+        assert done.returncode == 0, done.stderr
+        assert json.loads((folder / out / "alignment.json").read_text())["beta"] == beta
+    check_refused(
+        "align toy --reward taste.py:short --prompts prompts.txt -o taste.py/x -q", "'taste.py' is a file", folder
+    )
+    assert f"{told}, of a checkpoint {BETA}." in " ".join(run("align --help", folder).stdout.split())
+
+
 @pytest.mark.parametrize(("words", "message"), [
     ("", "--reward taste.py:older, or --judgements"),
     ("--reward taste.py:owls --judgements judgements.db", "not both"),
@@ -98,6 +125,16 @@ def test_judgements_from_a_database(folder: Path) -> None:
     ("--reward taste.py:broken", "The reward failed on 64 items: TypeError"),
     ("--reward taste.py:owls --method ppoo", "ppoo"),
     ("--judgements gone.db", "there is no such file"),
+    ("--judgements sqlite:///gone.db", "There is no database 'sqlite:///gone.db'"),
+    ("--reward taste.py:owls --rate -1", "--rate is -1; it is above 0, or 0"),
+    ("--reward taste.py:owls --rate nan", "--rate is nan"),
+    ("--reward taste.py:owls --beta 0", "--beta is 0; it is above 0."),
+    ("--reward taste.py:owls --limit inf", "--limit is inf"),
+    ("--reward taste.py:owls --minutes -1", "--minutes is -1"),
+    ("--reward taste.py:owls --steps 0", "--steps is 0; it is 1 or more."),
+    ("--reward taste.py:owls --tokens 0", "--tokens is 0; it is 1 or more."),
+    ("--reward taste.py:owls --checkpoint taste.py", "'taste.py' is a file; give a folder"),
+    ("--reward taste.py:owls --checkpoint taste.py/run", "'taste.py' is a file; give a folder"),
     ("--reward taste.py:owls --given colour=red", "say how they begin"),
     ("--reward taste.py:owls --missing -1", "missing=-1.0 was given"),
     ("--reward taste.py:owls --page page.pdf", "the page is written as .html"),
@@ -107,6 +144,7 @@ def test_judgements_from_a_database(folder: Path) -> None:
 def test_mistakes(folder: Path, words: str, message: str) -> None:
     check_refused(f"align teller.likely -o none.likely --steps 2 -q {words}", message, folder)
     assert not (folder / "none.likely").exists()
+    assert not (folder / "gone.db").exists()
 
 
 def test_a_file_that_cannot_be_run(folder: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from likely.cli.texts import lines
 from likely.language import huggingface
 from tests.apps.texts import sorted_texts, toy
 from tests.cli.shell import run
@@ -38,10 +39,15 @@ def test_apply_to_a_table_and_to_lines(folder: Path) -> None:
     assert frame["likely:label"].null_count() == 1  # the row without a text
     assert (frame["likely:label"] == frame["label"])[:20].mean() > 0.9
     assert "20 of 21 texts labelled, 1 left without a label" in done.stderr
-    lines = run("label apply my.labels lines.txt --json --quiet", folder)
-    found = [json.loads(line) for line in lines.stdout.splitlines()]
+    told = run("label apply my.labels lines.txt --json --quiet", folder)
+    found = [json.loads(line) for line in told.stdout.splitlines()]
     assert [one["label"] for one in found] == frame["likely:label"][:20].to_list()
-    assert lines.stderr == ""
+    assert told.stderr == ""
+
+
+def test_a_text_ends_where_its_line_ends(tmp_path: Path) -> None:
+    (tmp_path / "odd.txt").write_bytes("one\u2028text\r\n\ntwo\x85\x0ctexts".encode())
+    assert lines(str(tmp_path / "odd.txt")) == ["one\u2028text", "two\x85\x0ctexts"]
 
 
 def test_sure_leaves_labels_out(folder: Path) -> None:

@@ -152,11 +152,14 @@ def test_a_terminal_shows_no_pictures_and_obeys_no_output(tmp_path: Path, monkey
         ("rank --given sex=F", "name one"),
         ("rank -o x.html", "likely rank --results"),
         ("rank --results --store nowhere.db", "There is no 'nowhere.db' yet"),
+        ("rank --results --store sqlite:///nowhere.db", "There is no 'sqlite:///nowhere.db' yet"),
+        ("rank --store sqlite:///nowhere.db", "There is no 'sqlite:///nowhere.db' yet"),
         ("rank young.likely --terminal --prompts prompts.txt --store fails.db", "answers no texts"),
     ],
 )
 def test_mistakes_are_told_in_one_line(command: str, message: str, folder: Path) -> None:
     check_refused(command, message, folder)
+    assert not (folder / "nowhere.db").exists()
 
 
 def test_an_empty_store_has_results_that_say_so(tmp_path: Path) -> None:

@@ -33,6 +33,8 @@ def test_a_text_a_file_and_a_catalogue(folder: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == 3
     assert done.stdout.splitlines()[1] == ""
+    (folder / "odd.txt").write_text("the red dog\u2028sings.\n\nthe old cat eats.\n", encoding="utf-8")
+    assert run("translate apply de.likely odd.txt", folder).stdout.count("\n") == 3
     done = run("translate apply de.likely node.js", folder)  # no file: a text
     assert done.returncode == 0, done.stderr
     done = run("translate apply de.likely messages.po -o filled.po", folder)

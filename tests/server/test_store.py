@@ -76,6 +76,17 @@ def test_places_that_are_none(place: str, words: str) -> None:
     assert caught.value.__cause__ is None
 
 
+def test_a_store_that_has_to_be_there_is_not_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for place in ("typo.db", Path("typo.db"), "sqlite:///typo.db", f"sqlite:///{tmp_path}/typo.db"):
+        with pytest.raises(StorageError, match=r"There is no database '.*typo.db': no file '/.*typo.db'"):
+            Store(place, make=False)
+    assert os.listdir(tmp_path) == []
+    filled("there.db")
+    with Store("sqlite:///there.db", make=False) as store:
+        assert len(store.judgements()) == 1
+
+
 def test_a_file_that_is_no_database_is_not_touched(tmp_path: Path) -> None:
     for content, words in [(b"dear diary", "is no SQLite database"), (b"", "is empty"),
                            (b"SQLite format 3\0 and then not", "cut off")]:  # fmt: skip

@@ -56,6 +56,15 @@ def test_a_commit_is_on_the_disk_even_where_the_database_would_not_wait(server: 
         assert store._database.read(ask, "a setting") == "on"
 
 
+def test_tables_that_have_to_be_there_are_not_made(server: Postgres, place: str) -> None:
+    with pytest.raises(StorageError, match=r"holds no judgements .*: nothing was changed. Give another one"):
+        Store(place, make=False)
+    with Store(place) as store:
+        store.add_item(Q)
+    with Store(place, make=False) as store:
+        assert len(store.items()) == 1
+
+
 def test_the_password_is_never_shown(server: Postgres, place: str) -> None:
     with Store(place) as store:
         assert str(store) == f"Store(postgresql://127.0.0.1:{server.port}/{name_of(place)})"

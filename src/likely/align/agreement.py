@@ -29,6 +29,7 @@ from scipy.sparse.csgraph import connected_components
 
 from likely.align.preference import Comparison, Judgements
 
+SURE = 8  # decisive choices, all for one side, after which an annotator does not look
 FEW = 20  # decisive choices below which a share says little
 Votes = Sequence[Hashable]
 
@@ -155,6 +156,22 @@ def measure(judgements: Judgements, *, draws: int = 500, seed: int = 0) -> Agree
     )
 
 
+def blind(judgements: Judgements) -> tuple[dict[str, tuple[str, int]], set[str]]:
+    """(who says one side only -> the side, how often; ids of their comparisons that have sides)."""
+    with_sides = [one for one in judgements.active() if sided(one)]
+    choices: dict[str, Counter[str]] = defaultdict(Counter)
+    for one in with_sides:
+        if one.choice in ("left", "right"):
+            choices[one.annotator][one.choice] += 1
+    found = {name: next(iter(c.items())) for name, c in choices.items() if len(c) == 1 and c.total() >= SURE}
+    return found, {one.id for one in with_sides if one.annotator in found}
+
+
+def sided(one: Comparison) -> bool:
+    """Whether two were compared and it is known which stood left; a ranking has no sides."""
+    return len(one.shown) == 2 and "unordered" not in one.flags
+
+
 # ------------------------------------------------------------------------------------------------- counting
 
 
@@ -253,7 +270,7 @@ def _total(counts: Iterable[tuple[int, int]]) -> tuple[int, int]:
 
 def _left(active: Iterable[Comparison]) -> Share:
     """Only comparisons of two whose sides are known."""
-    sides = Counter(one.choice for one in active if one.choice in ("left", "right") and "unordered" not in one.flags)
+    sides = Counter(one.choice for one in active if one.choice in ("left", "right") and sided(one))
     return wilson(sides["left"], sides["left"] + sides["right"])
 
 
@@ -301,7 +318,7 @@ def _warnings(judgements: Judgements, said: dict[Unit, dict[str, str]], shared: 
     for name, rows in sorted(people.items()):
         share = _left(rows)
         for side, hits in (("left", share.share), ("right", 1 - share.share)):
-            if share.of >= 8 and hits == 1:
+            if share.of >= SURE and hits == 1:
                 made.append(
                     f"Annotator {name!r} said {side} in all {share.of} decisions: nothing can be learned of it."
                 )

@@ -32,7 +32,7 @@ def read(path: str | Path) -> list[Any]:
             raise DataError(f"{str(path)!r} is a folder; prompts are a .jsonl or .txt file, one a line.")
         if path.stat().st_size > LARGEST:
             raise DataError(f"{str(path)!r} has {path.stat().st_size:,} bytes; at most {LARGEST:,} are read.")
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = path.read_bytes().decode("utf-8-sig").split("\n")  # U+2028 and the like belong to a text
     except FileNotFoundError as error:
         raise DataError(f"There is no file {str(path)!r} of prompts: one a line, .txt or .jsonl.") from error
     except OSError as error:

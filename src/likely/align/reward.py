@@ -31,7 +31,7 @@ import torch
 from torch import Tensor
 
 from likely import artifact
-from likely.align import likelihood, reward_report
+from likely.align import agreement, fields, likelihood, reward_report
 from likely.align.features import Array, Features, Raw, Scaling, Vectors, Words, directions, restored
 from likely.align.likelihood import Law, Said
 from likely.align.preference import Candidate, Judgements, Pair
@@ -41,7 +41,6 @@ from likely.errors import ArtifactError, DataError, OptionError, UnknownName
 APP = "reward"
 LEAST = 10  # items with a decided pair
 GOOD = 50
-SURE = 8  # decided votes, all for one side, after which an annotator does not look
 NEAR = 0.02  # nats from the maximum, while ridges are compared
 RIDGES = (3.0, 10.0, 30.0, 100.0, 300.0)  # of numbers, whose standard deviation is 1
 WIDE = (0.3, 1.0, 3.0, 10.0, 1e6)  # of directions, whose rows have about length 1; the last leaves them out
@@ -104,6 +103,8 @@ class RewardModel:
 
     def rewards(self, items: Any, prompts: Any = None) -> Tensor:
         """(n,) rewards, float64. `items` as the features read them: texts (with `prompts`), rows, images, vectors."""
+        if _none(items) and (prompts is None or _none(prompts)):
+            return torch.zeros(0, dtype=torch.float64)
         return torch.from_numpy((self.piece(self.features.read(items, prompts)) - self.shift) / self.scale)
 
     def __call__(self, items: Any, prompts: Any = None) -> list[float]:
@@ -112,6 +113,8 @@ class RewardModel:
 
     def judge(self, candidates: Sequence[Candidate], prompts: Sequence[Any] | None = None) -> list[float]:
         """Rewards of candidates of judgements."""
+        if not len(candidates):
+            return []
         return self(*self.features.take(candidates, [None] * len(candidates) if prompts is None else prompts))
 
     def probability(self, left: Tensor, right: Tensor, annotator: str | None = None) -> Tensor:
@@ -167,26 +170,36 @@ def fit_reward(
     """A reward model with its report, `folds`-fold by item. `features`: "words", "vectors", or an object: `Words()`,
     `Steps(generator)`, `Language("smollm2")`, or your own.
 
-    Raises DataError where nothing, or too little, was judged, Unsupported for media that the features cannot read.
+    Raises DataError where nothing, or too little, was judged, Unsupported for media that the features cannot read,
+    OptionError for anything but Judgements.
     """
     looks = restored_by_name(features) if isinstance(features, str) else features
-    if not 2 <= folds <= 20:
-        raise OptionError(f"folds={folds}: from 2 to 20 are wanted.")
+    if not isinstance(judgements, Judgements):
+        raise OptionError(
+            f"fit_reward was given {fields.shown(judgements)}; it learns from Judgements: "
+            "Store('judgements.db').judgements() of a database, exchange.read('judgements.jsonl') of a file."
+        )
+    if type(folds) is not int or not 2 <= folds <= 20:
+        raise OptionError(f"folds={folds!r}: a whole number from 2 to 20 is wanted.")
+    if type(seed) is not int or seed < 0:
+        raise OptionError(f"seed={seed!r}: a whole number, 0 or more, is wanted.")
     evidence = gather(judgements, looks)
     found = held_out(evidence, folds, seed)
     piece = learn(evidence, np.arange(len(evidence.pairs)), seed)
     reward = piece(evidence.raw)
     if float(reward.std()) < 1e-9:
-        raise DataError(
-            "The features say nothing about what was preferred: every candidate earns the same. Judge more, or take "
-            "other features."
-        )
+        raise DataError(reward_report.nothing(evidence.pairs, evidence.notes))
     temperature = reward_report.temperature(found)
     s = piece.law.s
     told = {name: float((s[k] - s.mean()).exp()) for k, name in enumerate(evidence.annotators)}
     report = reward_report.report(evidence.pairs, found, told, looks.name, folds, evidence.notes)
     about = {"pairs": len(evidence.pairs), "candidates": len(reward), "folds": folds, "seed": seed}
     return RewardModel(looks, piece, float(reward.mean()), float(reward.std()), temperature, told, report, about)
+
+
+def _none(items: Any) -> bool:
+    """Whether these are no items at all."""
+    return not isinstance(items, str) and hasattr(items, "__len__") and len(items) == 0
 
 
 def gather(judgements: Judgements, features: Features) -> Evidence:
@@ -199,19 +212,16 @@ def gather(judgements: Judgements, features: Features) -> Evidence:
     decided = [pair for pair in pairs if pair.outcome != "tie"]
     if not decided:
         raise DataError(f"All {len(pairs)} judged pairs are ties: nothing was preferred to anything.")
-    sides: dict[str, Counter[str]] = {}
-    for pair in decided:
-        sides.setdefault(pair.annotator, Counter())[pair.outcome] += 1
-    blind = {name: next(iter(c)) for name, c in sides.items() if len(c) == 1 and sum(c.values()) >= SURE}
-    if len(blind) == len(sides):
-        name, side = next(iter(blind.items()))
+    blind, unseen = agreement.blind(judgements)
+    pairs = [pair for pair in pairs if pair.group not in unseen]
+    if blind and all(pair.outcome == "tie" for pair in pairs):
+        name, (side, times) = next(iter(blind.items()))
         raise DataError(
             f"{'Annotator' if len(blind) == 1 else 'Every annotator, such as'} {name!r} always says {side} "
-            f"({sides[name].total()} of {sides[name].total()}): that is no preference. Judge again, with sides drawn."
+            f"({times} of {times}): that is no preference. Judge again, with sides drawn."
         )
     if blind:
         notes.append("left out, since they always say one side: " + ", ".join(map(repr, sorted(blind))))
-        pairs = [pair for pair in pairs if pair.annotator not in blind]
     there = {pair.item for pair in pairs if pair.outcome != "tie"}
     if len(there) < LEAST:
         raise DataError(

@@ -240,6 +240,26 @@ def contradictions(pairs: Sequence[Pair]) -> list[str]:
     return [f"{both} pairs were decided both ways by one person; both answers count"] if both else []
 
 
+def nothing(pairs: Sequence[Pair], notes: Sequence[str]) -> str:
+    """Why every candidate earns the same: first what is known of the answers, then what to do."""
+    sums: dict[tuple[str, frozenset[str]], int] = defaultdict(int)
+    for pair in pairs:
+        if pair.outcome != "tie":
+            way = (pair.outcome == "left") == (pair.left.id < pair.right.id)
+            sums[pair.item, frozenset((pair.left.id, pair.right.id))] += 1 if way else -1
+    even = sum(total == 0 for total in sums.values())
+    told = [f"{even} of {len(sums)} pairs were decided as often one way as the other", *notes] if even else [*notes]
+    first = "".join(f"{note[0].upper()}{note[1:]}. " for note in told)
+    if even == len(sums):
+        return (
+            f"{first}So nothing was preferred: judge again. Who contradicts whom: print(agreement.measure(judgements))"
+        )
+    return (
+        f"{first}The features say nothing about what was preferred: every candidate earns the same. Judge more, or "
+        "take other features."
+    )
+
+
 def correlation(a: Array, b: Array) -> float | None:
     """Pearson's, None where one of them does not vary."""
     if a.std() < 1e-12 or b.std() < 1e-12:

@@ -11,6 +11,7 @@ is. Other rewards: see `cli.liking`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,12 +23,10 @@ from rich.live import Live
 from rich.table import Table
 
 import likely
-from likely.align.course import FAR
 from likely.align.prompts import read as prompts_of
 from likely.apps.rlhf import answering
-from likely.apps.rlhf.plan import LIMIT
 from likely.cli.liking import signal_of
-from likely.cli.options import Model, Quiet, Seed, pairs, say
+from likely.cli.options import Model, Quiet, Seed, folder, pairs, say
 from likely.core import Progress
 from likely.errors import LikelyError, OptionError
 from likely.language import packaged
@@ -59,7 +58,10 @@ def main(  # noqa: PLR0913  (one argument an option)
         str | None, typer.Option(help="Judgements of people: judgements.db, a database URL, .jsonl, .parquet.")
     ] = None,
     method: Annotated[str, typer.Option(help="ppo, grpo, reinvent, dpo or best_of.")] = "ppo",
-    beta: Annotated[float, typer.Option(help="The price of a nat away from the start: smaller goes further.")] = 0.05,
+    beta: Annotated[
+        float | None,
+        typer.Option(help="The price of a nat away from the start: smaller goes further; 0.05, of a checkpoint 0.2."),
+    ] = None,
     steps: Annotated[
         int | None, typer.Option(help="Updates; 200 unless minutes are given, of a checkpoint 40.")
     ] = None,
@@ -88,19 +90,24 @@ def main(  # noqa: PLR0913  (one argument an option)
     quiet: Quiet = False,
 ) -> None:
     """Make what a reward likes likelier: likely align patients.likely --reward taste.py:older -o older.likely"""
+    _check({"beta": beta, "limit": limit, "minutes": minutes}, rate, {"steps": steps, "tokens": tokens})
+    if checkpoint is not None:
+        folder(checkpoint, "--checkpoint")
+    own: dict[str, Any] = {name: value for name, value in {"beta": beta, "limit": limit}.items() if value is not None}
     if talks(model):
         if given or holdout is not None or page is not None:
             raise OptionError(f"{str(model)!r} is a language model: --given, --holdout and --page are for generators.")
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise OptionError(f"{str(out)!r} exists and is not empty: give a new folder for the adapter.")
+        folder(out, "-o")
         base = opened(model)
         signal = signal_of(reward or [], judgements, str(model))
         asked = prompts_of(prompts) if prompts is not None else None
         with shown(quiet) as (listen, watch):
             done = answering.align(
-                base, asked, signal, method=method, beta=beta, seed=seed, minutes=minutes, steps=steps, rate=rate,
-                limit=LIMIT if limit is None else limit, missing=missing, speaking=Speaking(tokens=tokens),
-                listen=listen, watch=watch, checkpoint=checkpoint,
+                base, asked, signal, method=method, seed=seed, minutes=minutes, steps=steps, rate=rate,
+                missing=missing, speaking=Speaking(tokens=tokens), listen=listen, watch=watch, checkpoint=checkpoint,
+                **own,
             )  # fmt: skip
         done.save(out)
         say(
@@ -120,9 +127,8 @@ def main(  # noqa: PLR0913  (one argument an option)
     wish = pairs(given or [], "--given", "sex=F") or None
     with shown(quiet) as (listen, watch):
         better = gen.align(
-            signal, method=method, beta=beta, seed=seed, minutes=minutes, steps=steps, rate=rate,
-            limit=FAR if limit is None else limit, given=wish, progress=listen or False, watch=watch,
-            checkpoint=checkpoint, missing=missing, holdout=holdout,
+            signal, method=method, seed=seed, minutes=minutes, steps=steps, rate=rate, given=wish,
+            progress=listen or False, watch=watch, checkpoint=checkpoint, missing=missing, holdout=holdout, **own,
         )  # fmt: skip
     better.save(out)
     better.price.to_html(page)
@@ -136,6 +142,18 @@ def main(  # noqa: PLR0913  (one argument an option)
         + f". Wrote {out} and {page}.",
         quiet,
     )
+
+
+def _check(above: dict[str, float | None], rate: float, whole: dict[str, int | None]) -> None:
+    """Raises OptionError for numbers that nothing can be done with."""
+    for name, value in above.items():
+        if value is not None and not 0 < value < math.inf:
+            raise OptionError(f"--{name} is {value:g}; it is above 0.")
+    if not 0 <= rate < math.inf:
+        raise OptionError(f"--rate is {rate:g}; it is above 0, or 0 for the usual one.")
+    for name, count in whole.items():
+        if count is not None and count < 1:
+            raise OptionError(f"--{name} is {count}; it is 1 or more.")
 
 
 def talks(model: Path) -> bool:

@@ -84,7 +84,7 @@ def _about(folder: Path, model: str, prompt: str | None, test: Path | None, live
     if quote and model:
         raise OptionError("--quote works without a model: leave --model out.")
     questions = cases(test) if test is not None else []
-    lines = [] if live or questions else _given(prompt).splitlines()
+    lines = [] if live or questions else _given(prompt).split("\n")
 
     def note(text: str) -> None:
         say(f"Note: {text}", quiet)

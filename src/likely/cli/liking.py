@@ -49,7 +49,7 @@ def signal_of(rewards: Sequence[str], judgements: str | None, model: Any = None)
     if "://" in judgements or judgements.endswith(DATABASES):
         if "://" not in judgements and not Path(judgements).is_file():
             raise OptionError(f"--judgements {judgements!r}: there is no such file.")
-        with Store(judgements) as store:
+        with Store(judgements, make=False) as store:
             return store.judgements()
     return exchange.read(judgements)
 

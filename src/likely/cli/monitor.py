@@ -167,4 +167,4 @@ def _lines_of(path: str) -> Iterator[str]:
                 yield line
         return
     frame: Any = frame_of(path)
-    yield from frame.write_csv().splitlines()
+    yield from frame.write_csv().removesuffix("\n").split("\n")

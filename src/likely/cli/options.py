@@ -36,6 +36,15 @@ def pairs(texts: Iterable[str], option: str, example: str) -> dict[str, str]:
     return found
 
 
+def folder(path: Path, option: str) -> None:
+    """Raises OptionError where this is no folder, nor can be one."""
+    for place in (path, *path.parents):
+        if place.exists() and not place.is_dir():
+            raise OptionError(
+                f"{option} {str(path)!r}: {str(place)!r} is a file; give a folder, or a name for a new one."
+            )
+
+
 def say(text: str, quiet: bool = False) -> None:
     """A remark, on standard error, so that standard output holds nothing but the result."""
     if not quiet:

@@ -87,7 +87,7 @@ def main(  # noqa: PLR0913  (one argument an option)
     rules = Rules(seed, pairs, repeats, votes, criteria=asked)
     makers = _makers(models or [], temperature or [1.0], tokens)
     slots = _plan(makers, _asked(makers, prompts, given or []), pairs, seed) if makers else []
-    with Store(store, patience=PATIENCE) as kept:
+    with Store(store, patience=PATIENCE, make=bool(models)) as kept:
         guide = _guide(kept, reward, makers, seed, quiet)
         scope = [slot.item for slot in slots] if slots else None
         if slots and pairs is None:
@@ -129,7 +129,8 @@ def _people(text: str) -> list[str]:
 
 def _filled(store: str) -> None:
     """Raises OptionError where there is no store yet, and no model to fill it."""
-    if "://" not in store and not Path(store).is_file():
+    place = store.removeprefix("sqlite:///")
+    if "://" not in place and not Path(place).is_file():
         raise OptionError(
             f"There is no {store!r} yet. Name a model to fill it: likely rank smollm2 --prompts prompts.txt, or "
             "likely rank patients.likely"
@@ -270,7 +271,7 @@ def _results(store: str, out: Path | None) -> None:
         if out.suffix.lower() not in (".html", ".htm"):
             raise OptionError(f"-o {str(out)!r}: results are a page, such as -o results.html")
         writable(out)
-    with Store(store) as kept:
+    with Store(store, make=False) as kept:
         found = gather(kept.judgements(), _named(store))
     print(text(found))
     if out is not None:

@@ -54,7 +54,7 @@ def lines(data: str) -> list[str]:
         except OSError as error:
             raise DataError(f"Cannot read {data!r}: {error.strerror}.") from error
     try:
-        found = [line for line in raw.decode("utf-8-sig").splitlines() if line.strip()]
+        found = [line.removesuffix("\r") for line in raw.decode("utf-8-sig").split("\n") if line.strip()]
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise DataError(f"{where} is not UTF-8: line {line} has the byte 0x{raw[error.start]:02x}.") from error

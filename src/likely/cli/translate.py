@@ -181,4 +181,4 @@ def _lines(given: str) -> list[str]:
         raise DataError(f"Line {line} is no UTF-8: save the text as UTF-8.") from error
     if not text.strip():
         raise DataError("There is nothing to translate: the text is empty.")
-    return text.splitlines()
+    return text.replace("\r\n", "\n").removesuffix("\n").split("\n")

@@ -2,8 +2,10 @@
 
 * trl: {"prompt": text, "chosen": text, "rejected": text}
 * conversational: the same, each a list of {"role", "content"}; a prompt may be left out (implicit)
+* whole conversations: chosen and rejected begin with what was asked. The turns both share are the prompt, where a
+  prompt that stands beside them (a text or messages) is among them; where it is not, all is kept as it stands.
 * implicit: no prompt, chosen and rejected are whole texts that begin alike. The prompt ends behind the last white
-  space both share, so that no word is cut.
+  space both share, so that no word is cut. That is a guess: each row becomes an item of its own.
 * hh: implicit, with turns "\n\nHuman: " and "\n\nAssistant: " (Bai et al. 2022, arXiv:2204.05862). The prompt are the
   turns both share.
 
@@ -19,6 +21,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from likely.align import fields
@@ -28,6 +31,9 @@ from likely.errors import DataError
 
 UNKNOWN = "unknown"  # the annotator of files that name none
 _TURN = re.compile(r"\n\n(Human|Assistant):")
+# What a reader has to know, and of how many rows
+GUESSED = "rows without a prompt, which ends behind the last white space that both texts share"
+APART = "rows whose prompt is none of the turns that both conversations begin with, kept as whole conversations"
 _ROLES = {"Human": "user", "Assistant": "assistant"}
 Messages = list[dict[str, Any]]
 
@@ -38,10 +44,13 @@ class Sides(NamedTuple):
     prompt: Any
     chosen: Candidate
     rejected: Candidate
+    note: str = ""
+    guessed: bool = False  # where the prompt ends
 
 
 class Gather:
-    """Collects comparisons; items of one prompt become one item."""
+    """Collects comparisons; items of one prompt become one item. Without a prompt, or where it is guessed, a pair is an
+    item: what begins alike was not asked alike."""
 
     def __init__(self) -> None:
         self.prompts: dict[str, tuple[Any, dict[str, Candidate]]] = {}
@@ -49,12 +58,17 @@ class Gather:
         self.seen: Counter[str] = Counter()
         self.notes: Counter[str] = Counter()
 
-    def add(self, where: str, row: Row, prompt: Any, pair: tuple[Candidate, Candidate], **about: Any) -> None:
+    def add(
+        self, where: str, row: Row, prompt: Any, pair: tuple[Candidate, Candidate], guessed: bool = False, **about: Any
+    ) -> None:
         """One comparison; its id comes from the row, so the same file twice is the same judgements."""
         if pair[0].id == pair[1].id:
             self.notes["rows left out, since both sides are the same"] += 1
             return
+        alone = guessed or not prompt or (isinstance(prompt, str) and not prompt.strip())
         item = item_of(prompt, pair)
+        if alone:
+            item = replace(item, id=item_of([prompt, sorted(one.id for one in pair)], pair).id)
         known = self.prompts.setdefault(item.id, (item.prompt, {}))[1]
         known.update(item.by_id)
         key = fields.canonical([row, about["annotator"]])
@@ -80,12 +94,14 @@ def parse(given: Iterable[tuple[str, Row]]) -> Judgements:
     for where, row in given:
         extra |= dict.fromkeys(row.keys() - {"prompt", "chosen", "rejected"})
         try:
-            sides = _sides(row)
+            said = sides(row)
         except DataError as error:
             raise DataError(f"{where}: {error}") from error
-        pair = sorted((sides.chosen, sides.rejected), key=lambda one: one.id)
-        choice = "left" if pair[0] is sides.chosen else "right"
-        gather.add(where, _key(row), sides.prompt, (pair[0], pair[1]), annotator=UNKNOWN, choice=choice,
+        pair = sorted((said.chosen, said.rejected), key=lambda one: one.id)
+        choice = "left" if pair[0] is said.chosen else "right"
+        if said.note:
+            gather.notes[said.note] += 1
+        gather.add(where, _key(row), said.prompt, (pair[0], pair[1]), said.guessed, annotator=UNKNOWN, choice=choice,
                    flags=("unordered",))  # fmt: skip
     return gather.judgements(extra)
 
@@ -94,27 +110,42 @@ def _key(row: Row) -> Row:
     return {name: row.get(name) for name in ("prompt", "chosen", "rejected")}
 
 
-def _sides(row: Row) -> Sides:
+def sides(row: Row) -> Sides:
+    """What a row says. Raises DataError."""
     prompt, chosen, rejected = row.get("prompt"), row.get("chosen"), row.get("rejected")
     if isinstance(chosen, list) and isinstance(rejected, list):
-        a, b = _messages(chosen, "chosen"), _messages(rejected, "rejected")
-        if prompt is None:
-            shared = _shared(a, b)
-            shared = min(shared, len(a) - 1, len(b) - 1)
-            return Sides(a[:shared], _answer(a[shared:]), _answer(b[shared:]))
-        before = _messages(prompt, "prompt") if isinstance(prompt, list) else prompt
-        return Sides(before, _answer(a), _answer(b))
+        before = _messages(prompt, "prompt") if prompt and isinstance(prompt, list) else prompt
+        return _conversations(before, _messages(chosen, "chosen"), _messages(rejected, "rejected"))
     if not isinstance(chosen, str) or not isinstance(rejected, str):
         raise DataError(f"chosen is {fields.shown(chosen)} and rejected {fields.shown(rejected)}; wanted two texts or "
                         "two lists of messages.")  # fmt: skip
     if prompt is not None:
         return Sides(prompt, Candidate.text(chosen), Candidate.text(rejected))
     if _TURN.match(chosen) and _TURN.match(rejected):
-        return _sides({"chosen": turns(chosen), "rejected": turns(rejected)})
+        return sides({"chosen": turns(chosen), "rejected": turns(rejected)})
     shared = _shared(chosen, rejected)
     while shared and not chosen[shared - 1].isspace():
         shared -= 1
-    return Sides(chosen[:shared], Candidate.text(chosen[shared:]), Candidate.text(rejected[shared:]))
+    return Sides(
+        chosen[:shared], Candidate.text(chosen[shared:]), Candidate.text(rejected[shared:]), GUESSED, guessed=True
+    )
+
+
+def _conversations(prompt: Any, a: Messages, b: Messages) -> Sides:
+    """Two lists of messages: answers, or whole conversations that begin with what was asked."""
+    shared = a[: min(_shared(a, b), len(a) - 1, len(b) - 1)]
+    whole = bool(shared) and shared[0]["role"] != "assistant"
+    if prompt is None or (whole and _among(prompt, shared)):
+        return Sides(shared, _answer(a[len(shared) :]), _answer(b[len(shared) :]))
+    return Sides(prompt, _answer(a), _answer(b), APART if whole else "")
+
+
+def _among(prompt: Any, turns: Messages) -> bool:
+    """Whether turns say all that a prompt says: messages that they begin or end with, or a text that the user said."""
+    if isinstance(prompt, list):
+        return prompt in (turns[: len(prompt)], turns[-len(prompt) :])
+    asked = [one["content"].strip() for one in turns if one["role"] == "user" and isinstance(one["content"], str)]
+    return isinstance(prompt, str) and prompt.strip() in ("", *asked)
 
 
 def _shared(a: Sequence[Any], b: Sequence[Any]) -> int:

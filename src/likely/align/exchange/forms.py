@@ -86,6 +86,8 @@ def write(judgements: Judgements, path: str | Path, form: str = "own") -> Writte
     for pair in judgements.pairs():
         try:
             rows.append(_row(pair, form))
+            if form == "implicit":
+                left_out.update(_moved(pair.prompt, rows[-1]))
         except DataError as error:
             left_out[str(error)] += 1
     counts = judgements.counts()
@@ -114,6 +116,16 @@ def _unsaid(judgements: Judgements, counts: dict[str, int]) -> dict[str, int]:
             bool(c.model or c.seed is not None or c.parameters) for c in of
         ),
     }
+
+
+def _moved(prompt: str | None, row: Row) -> list[str]:
+    """What an implicit row, whose words are all there, no longer says of its prompt."""
+    found = chosen.sides(row).prompt
+    if not isinstance(found, str):
+        return ["prompts that are text, since they are read as turns of a dialogue (trl keeps them)"]
+    if not found.startswith(prompt or ""):
+        return ["where a prompt ends, since it does not end in white space (trl keeps it)"]
+    return []
 
 
 def _row(pair: Pair, form: str) -> Row:

@@ -100,7 +100,7 @@ def _table(path: Path, source: str, target: str) -> Iterator[Pair]:
 
 def _lines(path: Path, source: str, target: str) -> Iterator[Pair]:
     names = (source or "source", target or "target")
-    for number, line in enumerate(_text(path).splitlines(), 1):
+    for number, line in enumerate(_text(path).split("\n"), 1):
         if not line.strip():
             continue
         where = f"{path.name!r}, line {number}"

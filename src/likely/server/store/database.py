@@ -75,13 +75,13 @@ _AGAIN = {"40001", "40P01", "53300", "57P01", "57P02", "57P03", "55P03"}
 
 
 class Database:
-    """A place for the tables of `schema`. Raises OptionError for a URL of another kind, StorageError where it is
-    no such database, of a newer version, damaged or out of reach."""
+    """A place for the tables of `schema`, made where there are none unless `make` is False. Raises OptionError for a
+    URL of another kind, StorageError where it is no such database, of a newer version, damaged or out of reach."""
 
-    def __init__(self, place: str | Path, *, patience: float = 30.0) -> None:
+    def __init__(self, place: str | Path, *, patience: float = 30.0, make: bool = True) -> None:
         if not 0 <= patience <= 3600:
             raise OptionError(f"patience is {patience!r}; it must be from 0 to 3600 seconds.")
-        self.schema, self.patience = Schema(), patience
+        self.schema, self.patience, self.make = Schema(), patience, make
         self.sa = self.schema.sa
         self.path, url, self.name = _place(self.sa, place)
         self.dialect = "postgresql" if self.path is None else "sqlite"
@@ -200,6 +200,8 @@ class Database:
     def _prepare_file(self, path: Path) -> None:
         try:
             if not path.exists():
+                if not self.make:
+                    raise StorageError(f"There is no database {self.name}: no file {str(path)!r}, and none was made.")
                 self._make_file(path)
             with _GUARD:
                 found = path.stat()
@@ -256,13 +258,13 @@ class Database:
     def _check_version(self, connection: Any) -> None:
         inspector = self.sa.inspect(connection)
         ours = {name for name in self.schema.metadata.tables if inspector.has_table(name)}
-        if not ours and self.path is None:
+        if not ours and self.path is None and self.make:
             self.write(self._make_tables_once, OPEN)
             return
         if missing := self.schema.metadata.tables.keys() - ours:
             what = "holds no judgements" if len(missing) == len(self.schema.metadata.tables) else "lacks tables"
             raise StorageError(f"{self.name} is a database, but {what} (no table {min(missing)}): nothing was changed. "
-                               "Give the path of a new file.")  # fmt: skip
+                               f"Give {'the path of a new file' if self.make else 'another one'}.")  # fmt: skip
         version = connection.execute(self.sa.select(self.schema.store.c.version)).scalar()
         if version is None or version > VERSION:
             raise StorageError(f"{self.name} has tables of version {version}; this version of likely knows "

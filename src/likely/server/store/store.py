@@ -59,13 +59,13 @@ class Outline(NamedTuple):
 class Store:
     """Judgements in a file, or in PostgreSQL: "judgements.db", "sqlite:///...", "postgresql://user:pw@host:port/db".
 
-    Several threads and processes may use one database. `patience`: seconds to wait for one that is locked or out of
-    reach. Methods that write return when the rows are on the disk, and raise StorageError where they are not, DataError
-    where they cannot be right.
+    A new one is made where there is none, unless `make` is False. Several threads and processes may use one database.
+    `patience`: seconds to wait for one that is locked or out of reach. Methods that write return when the rows are on
+    the disk, and raise StorageError where they are not, DataError where they cannot be right.
     """
 
-    def __init__(self, place: str | Path, *, patience: float = 30.0) -> None:
-        self._database = Database(place, patience=patience)
+    def __init__(self, place: str | Path, *, patience: float = 30.0, make: bool = True) -> None:
+        self._database = Database(place, patience=patience, make=make)
         self._tables, self._sa = self._database.schema, self._database.sa
         self._known: dict[str, frozenset[str]] = {}  # item -> ids of its candidates, which are never taken away
 
