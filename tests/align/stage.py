@@ -82,7 +82,7 @@ def set_up(folder: Path) -> None:
     draw = np.random.default_rng(0)
     for name, age in (("patients", 50), ("old", 70), ("new", 60)):
         rows = {"age": draw.normal(age, 5, 200).round(1), "sex": draw.choice(["F", "M"], 200), "cost": draw.random(200)}
-        made = likely.fit(pl.DataFrame(rows), family="masked", width=16, hidden=16, minutes=0.01, progress=False)
+        made = likely.fit(pl.DataFrame(rows), progress=False)
         made.save(folder / f"{name}.likely")
     texts = [f"{who} {does}" for who in ("a dog", "a fox") for does in ("sings", "sleeps")] * 20
     likely.fit(texts, codec="text", family="lstm", width=16, depth=1, steps=30, progress=False).save(

@@ -122,7 +122,7 @@ def test_the_price_is_that_of_who_is_aligned(folder: Path) -> None:
     ("--reward nowhere.py:owls", "there is no file 'nowhere.py'"),
     ("--reward taste.py:cats", "has no function 'cats'; it has: owls, short, broken"),
     ("--reward taste.py:owls=much", "the weight 'much' is no number"),
-    ("--reward taste.py:broken", "The reward failed on 64 items: TypeError"),
+    ("--reward taste.py:broken", "The reward failed on 512 items: TypeError"),
     ("--reward taste.py:owls --method ppoo", "ppoo"),
     ("--judgements gone.db", "there is no such file"),
     ("--judgements sqlite:///gone.db", "There is no database 'sqlite:///gone.db'"),

@@ -57,7 +57,12 @@ def main(  # noqa: PLR0913  (one argument an option)
     judgements: Annotated[
         str | None, typer.Option(help="Judgements of people: judgements.db, a database URL, .jsonl, .parquet.")
     ] = None,
-    method: Annotated[str, typer.Option(help="ppo, grpo, reinvent, dpo or best_of.")] = "ppo",
+    method: Annotated[
+        str | None,
+        typer.Option(
+            help="ppo, grpo, reinvent, dpo or best_of; ppo, or best_of where the family has no steps (trees, vae, gan)."
+        ),
+    ] = None,
     beta: Annotated[
         float | None,
         typer.Option(help="The price of a nat away from the start: smaller goes further; 0.05, of a checkpoint 0.2."),
@@ -105,7 +110,7 @@ def main(  # noqa: PLR0913  (one argument an option)
         asked = prompts_of(prompts) if prompts is not None else None
         with shown(quiet) as (listen, watch):
             done = answering.align(
-                base, asked, signal, method=method, seed=seed, minutes=minutes, steps=steps, rate=rate,
+                base, asked, signal, method=method or "ppo", seed=seed, minutes=minutes, steps=steps, rate=rate,
                 missing=missing, speaking=Speaking(tokens=tokens), listen=listen, watch=watch, checkpoint=checkpoint,
                 **own,
             )  # fmt: skip
