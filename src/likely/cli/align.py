@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
@@ -186,13 +186,13 @@ def shown(quiet: bool) -> Iterator[tuple[Any, Any]]:
             told = state.get("now")
             left = f", {told.left:.0f} s left" if told and told.left is not None else ""
             title = f"{told.stage}: {told.done:.0%}{left}" if told else "aligning"
-            table = Table(title=title, box=None, padding=(0, 1, 0, 0))
+            table = Table(box=None, padding=(0, 1, 0, 0))
             names = [name for name in SHOWN if rows and name in rows[-1]]
             for name in ("step", *names):
                 table.add_column(name, justify="right")
             for row in rows[-KEPT:]:
                 table.add_row(f"{row['step']:.0f}", *(_short(row[name]) for name in names))
-            live.update(table)
+            live.update(Group(title, table) if rows else title)  # a title of the table is as narrow as the table
 
         def listen(told: Progress) -> None:
             state["now"] = told
