@@ -94,6 +94,10 @@ def test_families_without_steps_learn_from_the_best(table: Generator) -> None:
     assert better.card["alignment"][-1]["notes"] == [
         "Trees does not say how likely its steps are: best_of moved it, not ppo."
     ]
+    assert better.card["alignment"][-1]["bound"] == pytest.approx(np.log(4) - 3 / 4)
+    page = better.price.to_html()
+    assert "At most 0.64 nats an item" in page
+    assert "Reward against distance" in page
     assert share(trees.sample(500, seed=1)) < 0.45
     assert share(better.sample(500, seed=1)) == pytest.approx(1 - (2 / 3) ** 4, abs=0.08)
 

@@ -137,6 +137,8 @@ def align(  # noqa: PLR0913  (one argument a choice; all but the first have defa
     won, sides = _compared(first, *_side(moved, family, judge, source, seed + 2, missing))
     if missing:
         used = {**used, "missing": missing}
+    if method == "best_of":
+        won["bound"] = best_of.price(used["n"])
     entry = {
         "method": method, "reward": judge.rewards.name, "beta": beta, "seed": seed, "options": used,
         "steps": len(record.rows), "stopped": record.stopped, "notes": record.notes, **told, **won,
@@ -190,7 +192,7 @@ def _best_of(
         loop.fit(family, kept, budget, seed=seed, listen=listen)
     else:
         family.fit(kept, budget, rng=rng, listen=listen)
-    return course.Record("budget"), {**used, "price": best_of.price(used["n"])}
+    return course.Record("budget"), used
 
 
 def _source(

@@ -133,8 +133,8 @@ def test_one_number_for_all_is_no_reward_in_short_runs_and_pairs_either() -> Non
     def even(path: Path) -> Any:
         return [0.1] * len(path.x)
 
-    with pytest.raises(RewardError, match=r"0\.1 for every item of 2 steps"):
-        course.run(method("grpo", chain("exact")[0], reward=even), budget=Budget(steps=2))
+    short = course.run(method("grpo", chain("exact")[0], reward=even), budget=Budget(steps=2))
+    assert short.notes[0].startswith("The reward was 0.1 for every item of 2 steps: it tells none from another.")
     with pytest.raises(RewardError, match=r"0\.1 for each of 64 items"):
         method("dpo", chain("exact")[0], reward=even)
     with pytest.raises(RewardError, match=r"0\.1 for each of 80 items"):

@@ -104,14 +104,19 @@ def test_the_page_stands_alone_and_runs_nothing() -> None:
 
 
 def test_a_run_without_rewards_or_kl_has_a_page(tmp_path: Path) -> None:
-    """DPO tells no reward a step, best-of-n no KL and no rows at all."""
+    """DPO tells no reward a step, best-of-n no rows and the most that its KL can be."""
     dpo = [{"step": float(k), "loss": 0.69, "right": 0.5} for k in range(5)]
-    for changed in ({"rows": dpo, "frontier": []}, {"rows": [], "method": "best_of", "steps": 0}):
+    for changed in ({"rows": dpo, "frontier": []}, {"rows": [], "method": "best_of", "steps": 0, "bound": 0.64}):
         plain = entry(**changed)
         if not plain["rows"]:
             del plain["kl"]
         Price.of(plain).save(tmp_path / "page.html")
         assert "<svg" in (tmp_path / "page.html").read_text()
+    assert "at most 0.64 nats an item from the start" in str(Price.of(plain))
+    del plain["bound"]  # a distance that is not known is drawn nowhere
+    page = Price.of(plain).to_html()
+    assert "Not known" in page
+    assert "square root of KL to the start" not in page
     Price.of(entry()).save(tmp_path / "page.json")
     assert json.loads((tmp_path / "page.json").read_text())["won"] == 0.8
     with pytest.raises(OptionError, match="html"):

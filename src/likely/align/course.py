@@ -148,10 +148,14 @@ def even(record: Record) -> bool:
 
 
 def flat(record: Record) -> None:
-    """Raises RewardError where the first steps, or all of a run that has come to its end, saw one reward only."""
+    """Raises RewardError where the first steps saw one reward only; a note where the run came to its end before."""
     steps = len(record.rows)
-    if (steps == FLAT or (0 < steps < FLAT and record.stopped == "budget")) and even(record):
-        raise RewardError(f"The reward was {record.rows[-1]['reward']:g} for every item of {steps} steps: {ALIKE}")
+    if not even(record) or not (steps == FLAT or (0 < steps < FLAT and record.stopped == "budget")):
+        return
+    said = f"The reward was {record.rows[-1]['reward']:g} for every item of {steps} steps: {ALIKE}"
+    if steps == FLAT:
+        raise RewardError(said)
+    record.notes.append(said)
 
 
 def _end(

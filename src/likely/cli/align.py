@@ -143,7 +143,11 @@ def main(  # noqa: PLR0913  (one argument an option)
     say(
         f"Reward {entry['before']:.3g} -> {entry['after']:.3g} (spread {entry['spread before']:.2g}), better than the "
         f"start in {entry['won']:.0%} of pairs"
-        + (f", at {entry['kl']:.2f} nats an item" if "kl" in entry else "")
+        + (
+            f", at {entry['kl']:.2f} nats an item"
+            if "kl" in entry
+            else f", at most {entry['bound']:.2f} nats an item away"
+        )
         + f". Wrote {out} and {page}.",
         quiet,
     )

@@ -134,7 +134,7 @@ class Price:
             found = tuple(_figure(one) for one in entry.get("figures", ()))
             for name in ("before", "after", "won", "beta", "steps"):
                 _number(entry[name])
-            for name in ("kl", "spread before", "spread after"):
+            for name in ("kl", "bound", "spread before", "spread after"):
                 _number(entry.get(name, 0.0))
             for row in entry["rows"]:
                 for value in row.values():

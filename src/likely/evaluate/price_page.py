@@ -42,8 +42,14 @@ GLOSSARY = {
 
 def heading(entry: Mapping[str, Any]) -> str:
     """One line: what became of the reward, and how far it went."""
-    at = f", {entry['kl']:.2f} nats an item from the start" if "kl" in entry else ""
-    return f"Reward {number(entry['before'])} → {number(entry['after'])}{at}"
+    return f"Reward {number(entry['before'])} → {number(entry['after'])}{_apart(entry, ', ', ' from the start')}"
+
+
+def _apart(entry: Mapping[str, Any], before: str = "", after: str = "") -> str:
+    """The distance in words, "" where it is not known."""
+    far = price_plot.distance(entry)
+    most = "" if "kl" in entry else "at most "
+    return "" if far is None else f"{before}{most}{far:.2f} nats an item{after}"
 
 
 def answer(entry: Mapping[str, Any]) -> str:
@@ -64,7 +70,7 @@ def answer(entry: Mapping[str, Any]) -> str:
 def method(entry: Mapping[str, Any]) -> str:
     """As people write it."""
     name = str(entry["method"])
-    return {"best_of": "best of n"}.get(name, name.upper())
+    return {"best_of": "Best of n"}.get(name, name.upper())
 
 
 def html(price: Price) -> str:
@@ -78,8 +84,7 @@ def html(price: Price) -> str:
         heading=escape(heading(entry)),
         answer=escape(answer(entry)),
         tiles="\n".join(_tiles(price)),
-        plot=price_plot.reward(entry),
-        key=_key(entry),
+        plot=_plot(entry),
         figures=_figures(price.figures),
         examples=_examples(price),
         run=_run(entry.get("rows", ())),
@@ -98,11 +103,14 @@ def _tiles(price: Price) -> list[str]:
     made = [_tile("What was won", f"Wins {entry['won']:.0%}", tone,
                   f"Mean reward {number(entry['before'])} before, {number(entry['after'])} after; a change of "
                   f"{number(gain)} where items spread by {number(spread)}.")]  # fmt: skip
-    if "kl" in entry:
-        far = entry["kl"]
+    far = price_plot.distance(entry)
+    if far is not None:
         tone = "good" if far <= 5 else "look" if far <= 20 else "bad"
-        made.append(_tile("How far it went", f"{far:.2f} nats an item", tone,
-                          f"A nat away costs beta = {entry['beta']:g} of reward."))  # fmt: skip
+        why = (
+            f"A nat away costs beta = {entry['beta']:g} of reward." if "kl" in entry
+            else "What it learned from are the best of n draws of the start: no further than log n - (n - 1) / n."
+        )  # fmt: skip
+        made.append(_tile("How far it went", _apart(entry).capitalize(), tone, why))
     else:
         made.append(_tile("How far it went", "Not known", "none", "This family does not say how likely its items are."))
     judged = [one for one in price.figures if one.better and one.change is not None]
@@ -132,6 +140,18 @@ def _tile(ask: str, say: str, tone: str, why: str) -> str:
     return (
         f'<div class="tile {tone}"><p class="ask">{escape(ask)}</p><p class="say">{escape(say)}</p>'
         f'<p class="why">{escape(why)}</p></div>'
+    )
+
+
+def _plot(entry: Mapping[str, Any]) -> str:
+    """Reward against distance, where that is known."""
+    picture = price_plot.reward(entry)
+    if not picture:
+        return ""
+    return (
+        '<section><h2>Reward against distance</h2><p class="note">A reward is won by leaving the start. Up is what was '
+        f'asked for, right is how far the model went for it.</p>{_key(entry)}<div class="broad">{picture}</div>'
+        "</section>"
     )
 
 

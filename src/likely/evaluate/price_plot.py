@@ -17,12 +17,20 @@ DOTS = 300  # of the run, drawn
 SMOOTH = 0.06  # of the run that a running mean looks at
 
 
+def distance(entry: Mapping[str, Any]) -> float | None:
+    """Nats an item from the start: as measured, or the most there can be; None where nothing is known."""
+    return entry["kl"] if "kl" in entry else entry.get("bound")
+
+
 def reward(entry: Mapping[str, Any]) -> str:
-    """The run from its start to its end, below the frontier."""
+    """The run from its start to its end, below the frontier; nothing where no distance is known."""
+    apart = distance(entry)
+    if apart is None:
+        return ""
     rows = [row for row in entry.get("rows", ()) if "reward" in row and "kl" in row]
     run = [(math.sqrt(max(row["kl"], 0.0)), float(row["reward"])) for row in rows]
     best = [(float(x), float(y)) for x, y in entry.get("frontier", ())]
-    start, end = (0.0, entry["before"]), (math.sqrt(max(entry.get("kl", 0.0), 0.0)), entry["after"])
+    start, end = (0.0, entry["before"]), (math.sqrt(max(apart, 0.0)), entry["after"])
     line = [start, *_smooth(run)] if run else []
     far = 1.12 * max([end[0], *(x for x, _ in line), *(x for x, _ in run[-len(run) // 2 :]), 0.1])
     near = [(x, y) for x, y in best if x <= far] + [(x, y) for x, y in best if x > far][:1]
