@@ -225,6 +225,16 @@ def test_saved_and_loaded_it_is_the_same_to_the_bit(tmp_path: Path) -> None:
 # -------------------------------------------------------------------------------------------- clear errors
 
 
+def test_the_same_adapter_is_the_same_bytes(tmp_path: Path) -> None:
+    network = toy()
+    lora.attach(network, Lora(rank=4))
+    said = set()
+    for k in range(8):
+        adapter.save(network, tmp_path / str(k))
+        said.add((tmp_path / str(k) / adapter.WEIGHTS).read_bytes())
+    assert len(said) == 1
+
+
 def test_senseless_settings_are_refused() -> None:
     for options, word in (({"rank": 0}, "rank"), ({"alpha": 0.0}, "alpha"), ({"dropout": 1.0}, "dropout")):
         with pytest.raises(OptionError, match=word):

@@ -62,8 +62,19 @@ def save(network: Decoder, folder: str | Path, *, base: str = "") -> None:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     content = safetensors.torch.save(arrays, {"format": "pt", "base": sample})
-    write_atomic(folder / WEIGHTS, content)
+    write_atomic(folder / WEIGHTS, _ordered(content))
     write_atomic(folder / CONFIG, (json.dumps(_describe(network, base), indent=2) + "\n").encode())
+
+
+def _ordered(content: bytes) -> bytes:
+    """The same file with a header in one order: the library writes what it is told beside tensors in any, and the same
+    adapter would not be the same bytes."""
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + size])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # tensors begin at a multiple of eight
+    return len(text).to_bytes(8, "little") + text + content[8 + size :]
 
 
 def load(network: Decoder, folder: str | Path) -> Lora:
