@@ -12,31 +12,21 @@ is. Other rewards: see `cli.liking`.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console, Group
-from rich.live import Live
-from rich.table import Table
 
 import likely
 from likely.align.prompts import read as prompts_of
 from likely.apps.rlhf import answering
 from likely.cli.liking import signal_of
 from likely.cli.options import Model, Quiet, Seed, folder, pairs, say
-from likely.core import Progress
-from likely.errors import LikelyError, OptionError
+from likely.cli.steps import shown
+from likely.errors import OptionError
 from likely.language import packaged
 from likely.language.checkpoint import opened
 from likely.language.policy import Speaking
-
-SHOWN = ("reward", "kl", "entropy", "clipped", "ratio", "unexplained", "length", "ended", "mismatch", "loss",
-         "right", "beta")  # fmt: skip
-KEPT = 12  # rows of the live table
-
 
 align = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -168,48 +158,3 @@ def _check(above: dict[str, float | None], rate: float, whole: dict[str, int | N
 def talks(model: Path) -> bool:
     """Whether this names a language model of others, and not a file of ours."""
     return model.is_dir() or model.suffix == ".gguf" or (str(model) in packaged.NAMES and not model.exists())
-
-
-def _short(value: float) -> str:
-    """In six characters: eleven columns fit into eighty."""
-    return f"{value:.3f}" if abs(value) < 1 else f"{value:.3g}"
-
-
-@contextmanager
-def shown(quiet: bool) -> Iterator[tuple[Any, Any]]:
-    """A live table of the last rows on standard error: a listener and a watcher to give to `align`."""
-    if quiet:
-        yield None, None
-        return
-    rows: list[dict[str, float]] = []
-    state: dict[str, Progress] = {}
-    console = Console(stderr=True)
-    with Live(console=console, refresh_per_second=4) as live:
-
-        def draw() -> None:
-            told = state.get("now")
-            left = f", {told.left:.0f} s left" if told and told.left is not None else ""
-            title = f"{told.stage}: {told.done:.0%}{left}" if told else "aligning"
-            table = Table(box=None, padding=(0, 1, 0, 0))
-            names = [name for name in SHOWN if rows and name in rows[-1]]
-            for name in ("step", *names):
-                table.add_column(name, justify="right")
-            for row in rows[-KEPT:]:
-                table.add_row(f"{row['step']:.0f}", *(_short(row[name]) for name in names))
-            live.update(Group(title, table) if rows else title)  # a title of the table is as narrow as the table
-
-        def listen(told: Progress) -> None:
-            state["now"] = told
-            draw()
-
-        def watch(step: int, row: dict[str, float]) -> None:
-            rows.append(row)
-            draw()
-
-        try:
-            yield listen, watch
-        except LikelyError:
-            live.update("")
-            raise
-    if not console.is_terminal:
-        console.print()

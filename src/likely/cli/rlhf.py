@@ -15,9 +15,9 @@ import typer
 from likely.align.prompts import read as prompts_of
 from likely.apps.rlhf.plan import BETA, DEFAULTS, LIMIT, RATE
 from likely.apps.rlhf.recipe import rlhf as three_stages
-from likely.cli.align import shown
 from likely.cli.liking import signal_of
 from likely.cli.options import Quiet, Seed, say
+from likely.cli.steps import shown
 from likely.errors import OptionError
 from likely.language import conversation
 from likely.language.policy import Speaking
