@@ -32,7 +32,7 @@ from likely import registry
 from likely.align import best_of, course
 from likely.align.encoding import MEDIA, pairs_of, readable
 from likely.align.preference import Judgements
-from likely.align.reward import fit_reward
+from likely.align.reward import RewardModel, fit_reward
 from likely.align.rewards import Reward, Rewards, Weighted
 from likely.align.states import Steps, weights_of
 from likely.align.trial import Trial, Wish, anything, ended, graded, positive
@@ -48,6 +48,7 @@ Signal = Rewards | Judgements
 TASTED = 512  # items looked at before and after
 SLOWER = 0.2  # rates of alignment beside those of learning
 COUNTED = 0.03  # the rate of families that learn by counting
+BETA, JUDGED, PAIRS = 0.05, 0.7, 0.1  # reward a nat: of functions, of what was learned from judgements, of dpo
 LISTED = 400  # rows of a run that the card keeps at most
 
 
@@ -86,11 +87,12 @@ class Judge:
 
 def align(  # noqa: PLR0913  (one argument a choice; all but the first have defaults)
     codec: Codec[Any], family: Family[Any], conditions: Conditions | None, signal: Signal, *, method: str | None,
-    beta: float, seed: int, minutes: float | None, steps: int | None, rate: float, limit: float, given: Any,
+    beta: float | None, seed: int, minutes: float | None, steps: int | None, rate: float, limit: float, given: Any,
     listen: Listener | None, watch: Callable[[int, course.Row], None] | None, checkpoint: str | File | None,
     missing: float, options: dict[str, Any],
 ) -> Aligned:  # fmt: skip
     """Move a copy of `family`. Raises what `Generator.align` does."""
+    beta = price_of(signal, method) if beta is None else beta
     positive(beta=beta)
     if rate != 0:
         positive(rate=rate)
@@ -106,7 +108,8 @@ def align(  # noqa: PLR0913  (one argument a choice; all but the first have defa
         signal, aside = readable(signal, MEDIA.get(codec.name, ()), f"{codec.name} data")
         notes += aside
         pairs = pairs_of(signal.pairs(), codec, family) if method == "dpo" else None
-        signal, told = _learned(codec, family, signal, seed)
+        signal, told, doubt = _learned(codec, family, signal, seed)
+        notes += doubt
     judge = Judge(codec, conditions, signal, seed)
     source = _source(codec, conditions, given)
     moved = copy.deepcopy(family)
@@ -148,6 +151,16 @@ def align(  # noqa: PLR0913  (one argument a choice; all but the first have defa
     return Aligned(moved, record, entry, sides)
 
 
+def price_of(signal: Signal, method: str | None) -> float:
+    """`beta` where none is given. Rewards of judgements have a standard deviation of 1, and are wrong far away."""
+    parts = [
+        part[0] if isinstance(part, tuple) else part for part in (signal if isinstance(signal, list) else [signal])
+    ]
+    if all(isinstance(part, Judgements | RewardModel) for part in parts):
+        return PAIRS if method == "dpo" else JUDGED
+    return BETA
+
+
 def _penalty(missing: float, codec: Codec[Any]) -> None:
     """Raises OptionError, Unsupported."""
     if isinstance(missing, bool) or not isinstance(missing, int | float) or not 0 <= missing < math.inf:
@@ -170,13 +183,21 @@ class _Fitted:
 
 def _learned(
     codec: Codec[Any], family: Family[Any], judgements: Judgements, seed: int
-) -> tuple[Reward, dict[str, Any]]:  # fmt: skip
-    """A reward model on the steps of the generator as it is, and what the card says of it."""
+) -> tuple[Reward, dict[str, Any], list[str]]:  # fmt: skip
+    """A reward model on the steps of the generator as it is, what the card says of it, and a note where it knows no
+    more than chance."""
     model = fit_reward(judgements, Steps(_Fitted(codec, family)), seed=seed)
     report = model.report
     assert report is not None
     said = {name: getattr(report, name) for name in ("pairs", "items", "ties", "accuracy", "error", "ceiling", "notes")}
-    return model, {"judgements": said}
+    doubt = []
+    if report.accuracy - 2 * report.error <= 0.5:
+        doubt.append(
+            f"The reward, learned from {report.pairs} judged pairs, is right on {report.accuracy:.0%} of unseen ones, "
+            f"give or take {report.error:.0%}: no better than chance. What it likes may not be what people like: judge "
+            "more."
+        )
+    return model, {"judgements": said}, doubt
 
 
 def _best_of(

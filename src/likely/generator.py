@@ -313,7 +313,7 @@ class Generator:
     # ------------------------------------------------------------------------------------------- alignment
 
     def align(  # noqa: PLR0913  (all but the signal have defaults)
-        self, signal: Signal, *, method: str | None = None, beta: float = 0.05, seed: int = 0,
+        self, signal: Signal, *, method: str | None = None, beta: float | None = None, seed: int = 0,
         minutes: float | None = None, steps: int | None = None, rate: float = 0.0, limit: float = FAR,
         given: Any = None, progress: bool | Listener = True,
         watch: Callable[[int, dict[str, float]], None] | None = None, checkpoint: str | Path | None = None,
@@ -326,7 +326,8 @@ class Generator:
                     on this generator's own steps, or on its items.
         method      "ppo" by default, "grpo", "reinvent", "dpo"; of families that do not say how likely their steps are
                     (trees, vae, gan, autoencoder) "best_of" alone, by default, too.
-        beta        the price of leaving the start, a nat: smaller goes further.
+        beta        the price of leaving the start, a nat: smaller goes further. .05; of judgements and what was
+                    learned from them .7, of dpo .1.
         given       what items are asked for while learning: conditions, values of columns, or a list of beginnings.
         limit       nats an item at which the run is ended and the policy brought back.
         rate        of learning, 0 = a fifth of the family's own. `options` are fields of the method's Config.

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import random
-from inspect import signature
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import likely
+from likely import alignment
 from likely.align.preference import Candidate, Comparison, Item, Judgements
 from likely.apps.rlhf.plan import BETA
-from likely.generator import Generator
 from likely.language import huggingface
 from likely.server.store import Store
 from tests.cli.shell import check_refused, run
@@ -98,10 +97,9 @@ def test_the_price_is_that_of_who_is_aligned(folder: Path) -> None:
     """Unless it is said: a generator's own, and that of a checkpoint, as `likely rlhf` has it."""
     huggingface.save(tune_toys.checkpoint(), folder / "toy")
     (folder / "prompts.txt").write_text("\n".join(f"Say {k}" for k in range(12)))
-    told = signature(Generator.align).parameters["beta"].default
     done = run("align teller.likely --reward taste.py:short -o own.likely --steps 1 -q", folder)
     assert done.returncode == 0, done.stderr
-    assert likely.load(folder / "own.likely").card["alignment"][-1]["beta"] == told
+    assert likely.load(folder / "own.likely").card["alignment"][-1]["beta"] == alignment.BETA
     for words, beta in [("", BETA), ("--beta 0.4", 0.4)]:
         out = f"liked{beta}"
         done = run(
@@ -112,7 +110,32 @@ def test_the_price_is_that_of_who_is_aligned(folder: Path) -> None:
     check_refused(
         "align toy --reward taste.py:short --prompts prompts.txt -o taste.py/x -q", "'taste.py' is a file", folder
     )
-    assert f"{told}, of a checkpoint {BETA}." in " ".join(run("align --help", folder).stdout.split())
+    done = run("align teller.likely --judgements judgements.db -o judged.likely --steps 1", folder)
+    assert done.returncode == 0, done.stderr
+    assert likely.load(folder / "judged.likely").card["alignment"][-1]["beta"] == alignment.JUDGED
+    assert "judged pairs, is right on" in done.stderr
+    assert f"{alignment.BETA}, judgements {alignment.JUDGED}, a checkpoint {BETA}.".replace("0.", ".") in " ".join(
+        run("align --help", folder).stdout.split()
+    )
+
+
+def test_the_model_itself_is_not_written_over(folder: Path) -> None:
+    before = (folder / "teller.likely").read_bytes()
+    check_refused("align teller.likely --reward taste.py:owls -o teller.likely -q", "the model it starts from", folder)
+    check_refused("align teller.likely --reward taste.py:owls -o owls -q", "such as -o owls.likely", folder)
+    (folder / "texts.csv").write_text("a,b")
+    check_refused("align texts.csv --reward taste.py:owls -o owls.likely -q", "likely fit texts.csv", folder)
+    assert (folder / "teller.likely").read_bytes() == before
+
+
+def test_a_reward_that_fails_says_where_and_what_it_was_given(folder: Path) -> None:
+    (folder / "wrong.py").write_text(
+        "def first(texts):\n    return [text.len for text in texts]\n\ndef none(texts):\n    [len(t) for t in texts]\n"
+    )
+    check_refused("align teller.likely -o none.likely --reward wrong.py:first -q",
+                  "'len' (wrong.py, line 2; first was given a list of str.)", folder)  # fmt: skip
+    check_refused("align teller.likely -o none.likely --reward wrong.py:none -q", "is there no return in it?", folder)
+    check_refused("align teller.likely -o none.likely --reward judgements.db -q", "--judgements judgements.db", folder)
 
 
 @pytest.mark.parametrize(("words", "message"), [

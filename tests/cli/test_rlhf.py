@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from likely.align import exchange
 from likely.language import huggingface
 from likely.language.checkpoint import load
+from tests.align.stage import judged
 from tests.cli.shell import check_refused, run
 from tests.language import tune_toys
 
@@ -87,3 +89,9 @@ def test_ctrl_c_keeps_what_was_done_and_the_same_line_goes_on(folder: Path) -> N
 def test_mistakes(folder: Path, words: str, message: str) -> None:
     check_refused(f"rlhf toy -o none --steps 2 -q {words}", message, folder)
     assert not (folder / "none" / "model").exists()
+
+
+def test_judgements_of_rows_are_refused_before_a_folder_is_made(folder: Path) -> None:
+    exchange.write(judged("rows"), folder / "rows.jsonl")
+    check_refused("rlhf toy --judgements rows.jsonl -o rows -q", "a language model learns from texts", folder)
+    assert not (folder / "rows").exists()

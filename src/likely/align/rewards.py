@@ -89,7 +89,10 @@ class Weighted:
         """(n,) the weighted sum of what `ask` has from each of them. Raises RewardError."""
         total = np.zeros(n)
         for part, weight in self.parts:
-            values = np.asarray(ask(part), dtype=float)
+            said = ask(part)
+            if said is None:
+                raise RewardError(f"{getattr(part, '__name__', 'The reward')} gave nothing: is there no return in it?")
+            values = np.asarray(said, dtype=float)
             if values.shape != (n,):
                 raise RewardError(
                     f"{getattr(part, '__name__', 'The reward')} gave values of shape {values.shape} for {n} items: one "

@@ -1,8 +1,8 @@
 """What models see in items, for rewards: the states of a generator's own steps, those of a language model.
 
 `Steps`     of a generator whose family is a policy: the mean of what each choice was made from, and log p of the item
-            under the generator as it was when judged (a frozen copy); of images and windows the item itself, too. Of
-            any other family, and where there are conditions, which judgements do not tell, the item itself alone: its
+            under the generator as it was when judged (a frozen copy); of rows, images and windows the item itself, too.
+            Of any other family, and where there are conditions, which judgements do not tell, the item alone: its
             numbers, or the coordinates in which its codec measures distances (quantiles, one-hot levels, runs of
             bytes).
 `Language`  of a checkpoint, for texts: mean and last states of the answer after its prompt, in five layers from half to
@@ -25,9 +25,9 @@ import numpy as np
 import torch
 
 from likely.align.encoding import encoded, items_of, prompted
-from likely.align.features import SHAPE, Features, Raw, shapes, spoken, texts_of
+from likely.align.features import SHAPE, Array, Features, Raw, shapes, spoken, texts_of
 from likely.align.preference import Candidate
-from likely.core import Family, Policy, Reals
+from likely.core import Cells, Family, Policy, Reals
 from likely.errors import ArtifactError, Mismatch, OptionError
 from likely.language import answers
 from likely.language.checkpoint import Checkpoint, fingerprint, opened
@@ -67,7 +67,9 @@ class Steps:
         if prompts is not None:
             items = prompted(self.codec, list(items), list(prompts))
         if self.alone and not isinstance(self.family.space, Reals):
-            return self._coordinates(items)
+            alone = self._coordinates(items)
+            self.width = self.width or alone.shape[1]
+            return Raw(np.zeros((len(alone), 0)), alone)
         batch = encoded(self.codec, items, len(items), cut=True)
         policy, wide, numbers = cast(Policy, self.family), [], []
         for part in portions(batch, ROWS):
@@ -88,16 +90,16 @@ class Steps:
             total = torch.where(path.mask, logp, 0.0).sum(1)
             numbers.append(torch.stack([total, total / count, count.log1p()], 1).double().cpu().numpy())
         means = np.concatenate(wide) if wide else np.zeros((len(batch.x), 0))
+        if isinstance(self.family.space, Cells):  # a step knows what came before it, and not whether 41 is near 40
+            means = np.concatenate([means, self._coordinates(items)], 1)
         self.width = self.width or means.shape[1]
         return Raw(np.concatenate(numbers), means)
 
-    def _coordinates(self, items: Any) -> Raw:
-        """Items as their codec measures distances between them."""
+    def _coordinates(self, items: Any) -> Array:
+        """(n, F) items as their codec measures distances between them."""
         rows = self.codec.read(items)
         rows = rows[rows.firsts] if hasattr(rows, "firsts") and len(rows) != len(items) else rows
-        wide = np.asarray(self.codec.features(rows), np.float64)
-        self.width = self.width or wide.shape[1]
-        return Raw(np.zeros((len(wide), 0)), wide)
+        return np.asarray(self.codec.features(rows), np.float64)
 
     def state(self) -> dict[str, Any]:
         """Which generator."""

@@ -24,9 +24,14 @@ from likely.cli.liking import signal_of
 from likely.cli.options import Model, Quiet, Seed, folder, pairs, say
 from likely.cli.steps import shown
 from likely.errors import OptionError
+from likely.evaluate.price_page import number
+from likely.generator import Generator
 from likely.language import packaged
 from likely.language.checkpoint import opened
 from likely.language.policy import Speaking
+
+WORSE = 4  # figures that are told
+
 
 align = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -55,7 +60,9 @@ def main(  # noqa: PLR0913  (one argument an option)
     ] = None,
     beta: Annotated[
         float | None,
-        typer.Option(help="The price of a nat away from the start: smaller goes further; 0.05, of a checkpoint 0.2."),
+        typer.Option(
+            help="The price of a nat away from the start: smaller goes further; .05, judgements .7, a checkpoint .2."
+        ),
     ] = None,
     steps: Annotated[
         int | None, typer.Option(help="Updates; 200 unless minutes are given, of a checkpoint 40.")
@@ -112,7 +119,13 @@ def main(  # noqa: PLR0913  (one argument an option)
         return
     if prompts is not None:
         raise OptionError(f"--prompts is for language models; {str(model)!r} is none. Texts to go on from: --given.")
+    if model.suffix.lower() in (".csv", ".tsv", ".parquet", ".jsonl", ".json", ".xlsx"):
+        raise OptionError(f"{str(model)!r} is data, not a model: likely fit {model} -o {model.stem}.likely")
     gen = likely.load(model)
+    if out.suffix != ".likely":
+        raise OptionError(f"-o {str(out)!r}: a model is written as .likely, such as -o {out.stem or 'liked'}.likely")
+    if out.exists() and out.samefile(model):
+        raise OptionError(f"-o {str(out)!r} is the model it starts from, which would be lost: give another name.")
     page = page or out.with_suffix(".html")
     for file in (out, page):
         likely.output.writable(file)
@@ -127,20 +140,30 @@ def main(  # noqa: PLR0913  (one argument an option)
         )  # fmt: skip
     better.save(out)
     better.price.to_html(page)
-    entry = better.card["alignment"][-1]
-    for note in better.notes:
-        say(f"Note: {note}", quiet)
-    say(
-        f"Reward {entry['before']:.3g} -> {entry['after']:.3g} (spread {entry['spread before']:.2g}), better than the "
-        f"start in {entry['won']:.0%} of pairs"
-        + (
-            f", at {entry['kl']:.2f} nats an item"
-            if "kl" in entry
-            else f", at most {entry['bound']:.2f} nats an item away"
+    for line in _lines(better):
+        say(line, quiet)
+    say(f"Wrote {out} and {page}.", quiet)
+
+
+def _lines(better: Generator) -> list[str]:
+    """What became of it: how far the reward can be believed, notes, what got worse, what was won."""
+    entry, lines = better.card["alignment"][-1], []
+    learned = entry.get("judgements")
+    if learned and not any("no better than chance" in note for note in better.notes):
+        lines.append(
+            f"The reward, learned from {learned['pairs']} judged pairs, is right on {learned['accuracy']:.0%} of "
+            f"unseen ones, give or take {learned['error']:.0%}."
         )
-        + f". Wrote {out} and {page}.",
-        quiet,
-    )
+    lines += [f"Note: {note}" for note in better.notes]
+    if worse := [one for one in better.price.figures if one.turn < 0]:
+        listed = "; ".join(f"{one.title.lower()} {number(one.before)} -> {number(one.after)}" for one in worse[:WORSE])
+        lines.append(f"Worse: {listed}" + (f"; {len(worse) - WORSE} more" if len(worse) > WORSE else ""))
+    far = f"at {entry['kl']:.2f}" if "kl" in entry else f"at most {entry['bound']:.2f}"
+    return [
+        *lines,
+        f"Reward {entry['before']:.3g} -> {entry['after']:.3g} (spread {entry['spread before']:.2g}), better than the "
+        f"start in {entry['won']:.0%} of pairs, {far} nats an item from it.",
+    ]
 
 
 def _check(above: dict[str, float | None], rate: float, whole: dict[str, int | None]) -> None:

@@ -16,6 +16,7 @@ import importlib.util
 import inspect
 import math
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cache
@@ -58,6 +59,8 @@ def load_reward(text: str, model: Any = None) -> tuple[Callable[..., Any], float
     """A reward and its weight. Raises OptionError, RewardError for a file that cannot be run, ArtifactError."""
     said, factor = _weighed(text)
     place, _, name = said.rpartition(":")
+    if said.endswith(DATABASES) and Path(said).is_file():
+        raise OptionError(f"--reward {text!r} is a store of judgements: --judgements {said}")
     if Path(said).is_file() and not said.endswith(".py"):
         return _kept(said, "", text, model), factor
     if place and Path(place).is_file() and not place.endswith(".py"):
@@ -91,19 +94,39 @@ def _function(place: str, name: str, text: str) -> Callable[..., Any]:
     if not callable(function):
         known = ", ".join(one for one in vars(module) if not one.startswith("_") and callable(getattr(module, one)))
         raise OptionError(f"{place!r} has no function {name!r}" + (f"; it has: {known}." if known else "."))
-    return _Told(function, name, digest)
+    return _Told(function, name, digest, str(Path(place).resolve()))
 
 
 class _Told:
     """A reward that knows which one it is: `digest` tells a file from the same one after it was changed."""
 
-    def __init__(self, function: Callable[..., Any], name: str, digest: str) -> None:
-        self.function, self.__name__, self.digest = function, name, digest
+    def __init__(self, function: Callable[..., Any], name: str, digest: str, file: str = "") -> None:
+        self.function, self.__name__, self.digest, self.file = function, name, digest, file
         with suppress(TypeError, ValueError):  # a builtin has none
             self.__signature__ = inspect.signature(function)
 
     def __call__(self, *given: Any, **named: Any) -> Any:
-        return self.function(*given, **named)
+        try:
+            return self.function(*given, **named)
+        except RewardError:
+            raise
+        except Exception as error:
+            lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == self.file]
+            where = f"{Path(self.file).name}, line {lines[-1]}; " if lines else ""
+            raise RewardError(
+                f"The reward failed on {len(given[0])} items: {type(error).__name__}: {error} ({where}{self.__name__} "
+                f"was given {_seen(given[0])}.)"
+            ) from error
+
+
+def _seen(items: Any) -> str:
+    """What a function gets, in a few words."""
+    kind = f"{type(items).__module__.partition('.')[0]}.{type(items).__name__}".removeprefix("builtins.")
+    columns = getattr(items, "columns", None)
+    if columns is not None:
+        return f"a {kind} with the columns {', '.join(list(columns)[:12])}{', ...' if len(columns) > 12 else ''}"
+    first = f" of {type(items[0]).__name__}" if isinstance(items, list) and items else ""
+    return f"a {kind}{first}" + (f" of shape {items.shape}" if hasattr(items, "shape") else "")
 
 
 @cache

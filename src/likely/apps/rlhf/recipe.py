@@ -64,6 +64,12 @@ def rlhf(  # noqa: PLR0913  (one argument a choice; all but two have defaults)
         judgements, aside = readable(judgements, WORDS, "texts")
         for note in aside:
             tell(note)
+        strange = {one.media for item in judgements.items for one in item.candidates if not one.media.startswith(WORDS)}
+        if strange:
+            raise OptionError(
+                f"These are judgements of {', '.join(sorted(strange)[:3])}; a language model learns from texts. For "
+                "the generator that made them: likely align MODEL.likely --judgements judgements.db -o liked.likely"
+            )
     if examples:
         prepare(base, examples, Tuning())
     liked = judgements if judgements is not None else reward
