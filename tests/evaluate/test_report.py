@@ -16,6 +16,7 @@ from likely.core import Progress
 from likely.errors import ArtifactError, DataError, Mismatch, OptionError, StorageError, UnknownName
 from likely.evaluate import judge
 from likely.evaluate.auroc import Area
+from likely.evaluate.card import Verdict
 from likely.evaluate.report import Report
 from likely.evaluate.table import evaluate_table
 from tests.evaluate.toys import loosened, patients
@@ -285,6 +286,22 @@ def test_membership_verdicts() -> None:
     assert judge.membership(Area(0.60, 0.01), null, 1).verdict == "bad"
     # hold-out rows from another year are told apart without any leak: the ceiling says so
     assert judge.membership(Area(0.60, 0.01), Area(0.6, 0.01), 1).verdict == "good"
+
+
+def test_the_answer_names_what_is_wrong_and_not_what_is_right() -> None:
+    """A classifier that only guesses is no reason to say that a table is not like the real one."""
+
+    def said(c2st: tuple[float, Verdict], shapes: tuple[float, Verdict]) -> str:
+        rows = [judge.row(name, title, "true", value, 0.5, 1.0, 0.5, None, verdict, "")
+                for name, title, (value, verdict) in (("c2st", "Told apart by a classifier", c2st),
+                                                      ("shapes", "Column shapes", shapes))]  # fmt: skip
+        return judge.answer(rows)[0]
+
+    assert said((0.41, "good"), (0.7, "bad")).startswith(
+        "The made table is not like the real one (column shapes: 0.70)"
+    )
+    assert "(told apart 90% of the time; 50% is perfect)" in said((0.9, "bad"), (0.7, "bad"))
+    assert "(told apart 52% of the time; 50% is perfect)" in said((0.52, "good"), (0.99, "good"))
 
 
 def test_percent_never_rounds_to_certainty() -> None:

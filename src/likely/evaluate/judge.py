@@ -240,9 +240,12 @@ def answer(rows: Sequence[Row], words: Words = ROWS) -> tuple[str, Share, tuple[
     else:
         share, says = "yes", f"As far as these tests can see, yes: they found no leak. {caveat(words)}"
     faults = sorted((row for row in others if row.verdict in ("bad", "look")), key=lambda row: row.verdict != "bad")
-    told = next((row.value for row in others if row.name == "c2st" and row.value is not None), None)
-    proof = f" (told apart {percent(told, 0)} of the time; 50% is perfect)" if told is not None else ""
     true = _worst(row for row in faults if row.group != "varied")
+    told = next((row for row in others if row.name == "c2st" and row.value is not None), None)
+    cause = next((row for row in faults if row.group != "varied"), None)
+    proof = f" (told apart {percent(told.value, 0)} of the time; 50% is perfect)" if told and told.value else ""
+    if told and told.verdict == "good" and cause and cause.value is not None:  # then it is something else
+        proof = f" ({cause.title[0].lower()}{cause.title[1:]}: {cause.value:.2f})"
     like = {"good": words.like, "look": words.close, "bad": words.unlike}[true]
     varied = {"good": "", "look": ", and somewhat less varied", "bad": ", and less varied"}[
         _worst(row for row in faults if row.group == "varied")
