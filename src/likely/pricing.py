@@ -1,11 +1,12 @@
 """What an alignment cost, measured: figures of items and of the model before and after.
 
     what it makes     the share of valid items, how different they are, how long, how sure the model is of its choices
+    what moved        of a table, the columns that changed most
     what it knows     how surprising unseen real items are to it; how many items are copies of those learned from
     report card       all of its figures, where real items are at hand and the modality has a card
 
-The first two look at the same draws that the reward is told of, made under the wish of the run; the card compares what
-the model makes without a wish with real items, `MADE` of them at most, so that it costs seconds.
+All but the card look at the same draws that the reward is told of, made under the wish of the run; the card compares
+what the model makes without a wish with real items, `MADE` of them at most, so that it costs seconds.
 
 Letters: n items, B of them at once, S choices.
 """
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 import numpy as np
+import polars as pl
 import torch
 
 from likely.align.trial import rows_of
@@ -25,6 +27,7 @@ from likely.core import Batch, Codec, Density, Family, Path, Policy, Reals, Toke
 from likely.errors import LikelyError
 from likely.evaluate.card import Row
 from likely.evaluate.price import Example, Figure
+from likely.evaluate.price_columns import moved
 from likely.judgement import Evidence, compare, sets
 from likely.nn.portion import portions
 
@@ -124,7 +127,7 @@ def figures(codec: Codec[Any], before: Side, after: Side) -> list[Figure]:
     spreads = [float(side.rewards.std()) for side in (before, after)]
     made.append(Figure("spread", "Spread of the reward", MAKES, spreads[0], spreads[1], 0, 0.0,
                        "Its standard deviation over items."))  # fmt: skip
-    return made
+    return made if isinstance(space, Tokens) else made + _columns(codec, before, after)
 
 
 def knowledge(before: Side, after: Side, held: Batch | None, learned: Batch | None, space: Any) -> list[Figure]:
@@ -205,6 +208,12 @@ def _share(name: str, title: str, sides: list[np.ndarray], better: int, sentence
 def _mean(name: str, title: str, sides: list[np.ndarray], better: int, sentence: str, group: str = MAKES) -> Figure:
     noise = math.sqrt(sum(float(side.var()) / len(side) for side in sides))
     return Figure(name, title, group, float(sides[0].mean()), float(sides[1].mean()), better, noise, sentence)
+
+
+def _columns(codec: Codec[Any], before: Side, after: Side) -> list[Figure]:
+    """What moved in the columns; none where items are no rows of a table."""
+    frames = [codec.settle(side.items) for side in (before, after)]
+    return moved(*frames) if all(isinstance(frame, pl.DataFrame) for frame in frames) else []
 
 
 def _valid(codec: Codec[Any], side: Side) -> np.ndarray:

@@ -10,12 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
+from likely.codecs.table import Table
+from likely.core import Path as Path_
 from likely.errors import ArtifactError, OptionError, StorageError
 from likely.evaluate.price import Example, Figure, Price, frontier, stored
+from likely.evaluate.price_columns import moved
 from likely.evaluate.price_page import number
 from likely.evaluate.price_plot import ticks
+from likely.pricing import Side, figures
 
 EVIL = "</style><script>alert(1)</script><img src=x onerror=alert(2)>\"'"
 
@@ -140,3 +145,59 @@ def test_equal_entries_are_not_changed() -> None:
     before = copy.deepcopy(given)
     Price.of(given).to_html()
     assert given == before
+
+
+def test_the_columns_that_moved_are_told() -> None:
+    rng = np.random.default_rng(0)
+    n = 500
+    still = {f"still {k}": rng.normal(size=n) for k in range(3)}
+    days = np.datetime64("2020-01-01") + np.arange(n)
+    before = pl.DataFrame({**still, "hours": rng.normal(40, 10, n), "sex": ["F"] * 150 + ["M"] * 350,
+                           "on": [True] * 250 + [False] * 250, "day": days,
+                           "id": [f"a{k}" for k in range(n)]})  # fmt: skip
+    after = pl.DataFrame({**{name: rng.permutation(x) for name, x in still.items()}, "hours": rng.normal(20, 1, n),
+                          "sex": ["F"] * 300 + ["M"] * 200, "on": [True] * 490 + [None] * 10,
+                          "day": np.sort(days)[n // 2 :].repeat(2), "id": [f"b{k}" for k in range(n)]})  # fmt: skip
+    found = moved(before, after)
+    assert [one.name for one in found] == ["moved hours", "moved on", "moved day", "moved sex"]
+    by_name = {one.name: one for one in found}
+    hours, sex = by_name["moved hours"], by_name["moved sex"]
+    assert hours.title == "hours, mean"
+    assert (hours.before, hours.after) == (pytest.approx(40, abs=2), pytest.approx(20, abs=0.2))
+    assert hours.noise == pytest.approx(10 / math.sqrt(n), rel=0.1)
+    assert (sex.title, sex.before, sex.after) == ("sex = F", 0.3, 0.6)
+    assert by_name["moved on"].title in ("on = false", "on = true")
+    assert by_name["moved day"].title == "day after 2020-09-07"
+    assert all(one.group == "What moved" and one.better == one.turn == 0 for one in found)
+    assert moved(before, before) == []
+    text = str(Price.of(entry(figures=stored(found))))
+    assert "What moved" in text
+    assert "sex = F" in text
+
+
+def test_the_price_of_a_table_has_its_columns() -> None:
+    rows = {"size": ["small"] * 120 + ["large"] * 80, "price": [1.5, 2.5] * 100}
+    codec = Table()
+    codec.fit(rows)
+    later = {"size": ["large"] * 200, "price": [1.5, 2.5] * 100}
+    sides = [Side(object(), Path_(x, x, x, None), items, np.zeros(200))  # type: ignore[arg-type]
+             for items in (rows, later) for x in (codec.encode(items).x,)]  # fmt: skip
+    found = figures(codec, sides[0], sides[1])
+    assert [(one.title, one.after) for one in found if one.group == "What moved"] in (
+        [("size = large", 1.0)], [("size = small", 0.0)],
+    )  # fmt: skip
+
+
+def test_at_most_six_columns_and_only_sure_ones_are_told() -> None:
+    rng = np.random.default_rng(1)
+    start = {f"c{k}": rng.normal(size=400) for k in range(12)}
+    moves = pl.DataFrame({name: x + 0.5 * k for k, (name, x) in enumerate(start.items())})
+    assert [one.name for one in moved(pl.DataFrame(start), moves)] == [f"moved c{k}" for k in range(11, 5, -1)]
+    little = pl.DataFrame({name: x + 0.1 for name, x in start.items()})  # 1.4 standard errors
+    assert moved(pl.DataFrame(start), little) == []
+    huge = pl.DataFrame({"x": [1e13, 2e13, 3e13] * 50, "none": [None] * 150, "new": ["a"] * 150})
+    later = pl.DataFrame({"x": [9e13] * 150, "none": [None] * 150, "new": ["<b>\x1b" + "b" * 99] * 150})
+    found = moved(huge, later)
+    assert [one.name for one in found] == ["moved new"]  # a number that no entry may hold is left out
+    assert "\x1b" not in found[0].title
+    assert len(found[0].title) < 60
