@@ -201,3 +201,17 @@ def test_at_most_six_columns_and_only_sure_ones_are_told() -> None:
     assert [one.name for one in found] == ["moved new"]  # a number that no entry may hold is left out
     assert "\x1b" not in found[0].title
     assert len(found[0].title) < 60
+
+
+def test_a_win_by_one_item_is_not_green() -> None:
+    def tile(before: float, after: float) -> str:
+        page = Price.of(entry(won=1.0, figures=stored([
+            Figure("distinct", "Different items", "What it makes", before, after, 1, 0.01)]))).to_html()  # fmt: skip
+        found = re.search(r'<div class="tile (\w+)"><p class="ask">What was won.*?</div>', page)
+        assert found
+        return found[0]
+
+    assert 'tile bad"' in tile(1.0, 0.09)
+    assert "the same items again and again: different items 1.00 → 0.0900" in tile(1.0, 0.09)
+    assert 'tile good"' in tile(1.0, 0.9)
+    assert "again and again" not in tile(1.0, 0.9)

@@ -26,6 +26,7 @@ RUN = {
     "length": ("Length", "choices an item"), "ended": ("Ended", "share of texts"), "loss": ("Loss", "nats a pair"),
     "right": ("Pairs ranked right", "share"), "alike": ("Alike", "share without a signal"),
 }  # fmt: skip
+REPEATS = 0.5  # of the share of different items: below it a reward is no win
 GLOSSARY = {
     "Reward": "What was asked for, as a number an item. It says nothing of what was not asked for: that is what the "
     "figures before and after are for.",
@@ -100,9 +101,14 @@ def _tiles(price: Price) -> list[str]:
     entry = price.entry
     gain, spread = entry["after"] - entry["before"], entry.get("spread before", 0.0)
     tone = "good" if entry["won"] >= 0.6 else "look" if entry["won"] > 0.52 else "bad"
-    made = [_tile("What was won", f"Wins {entry['won']:.0%}", tone,
-                  f"Mean reward {number(entry['before'])} before, {number(entry['after'])} after; a change of "
-                  f"{number(gain)} where items spread by {number(spread)}.")]  # fmt: skip
+    why = (
+        f"Mean reward {number(entry['before'])} before, {number(entry['after'])} after; a change of {number(gain)} "
+        f"where items spread by {number(spread)}."
+    )
+    again = _repeats(price.figures)
+    if again:
+        tone, why = "bad", f"{again} {why}"
+    made = [_tile("What was won", f"Wins {entry['won']:.0%}", tone, why)]
     far = price_plot.distance(entry)
     if far is not None:
         tone = "good" if far <= 5 else "look" if far <= 20 else "bad"
@@ -127,6 +133,17 @@ def _tiles(price: Price) -> list[str]:
         also = f" {better} better." if better else ""
         made.append(_tile("What it cost", f"{len(worse)} of {len(judged)} figures worse", tone, f"{text}.{also}"))
     return made
+
+
+def _repeats(figures: Sequence[Figure]) -> str:
+    """What is said where fewer than half as many items are different; a reward is then won by one item."""
+    for one in figures:
+        if one.name == "distinct" and one.turn < 0 and one.before and one.after is not None:
+            if one.after >= REPEATS * one.before:
+                return ""
+            shown = f"different items {number(one.before)} → {number(one.after)}"
+            return f"But it makes the same items again and again: {shown}."
+    return ""
 
 
 def _weight(one: Figure) -> float:
