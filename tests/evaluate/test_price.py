@@ -6,6 +6,8 @@ import copy
 import json
 import math
 import re
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -215,3 +217,34 @@ def test_a_win_by_one_item_is_not_green() -> None:
     assert "the same items again and again: different items 1.00 → 0.0900" in tile(1.0, 0.09)
     assert 'tile good"' in tile(1.0, 0.9)
     assert "again and again" not in tile(1.0, 0.9)
+
+
+@pytest.fixture(scope="module")
+def phone() -> Iterator[Any]:
+    """A page as narrow as a phone's."""
+    path = shutil.which("chromium") or "/usr/bin/chromium"
+    if not Path(path).exists():
+        pytest.skip("no Chromium: apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser.new_page(viewport={"width": 390, "height": 844})
+        browser.close()
+
+
+def test_a_phone_shows_the_whole_plot(phone: Any, tmp_path: Path) -> None:
+    Price.of(entry()).to_html(tmp_path / "page.html")
+    phone.goto((tmp_path / "page.html").as_uri())
+    for width in (390, 1280):
+        phone.set_viewport_size({"width": width, "height": 844})
+        said = phone.evaluate("""() => {
+            const shown = [...document.querySelectorAll("svg.reward")].filter((one) => one.clientWidth);
+            const outer = shown[0].parentElement.getBoundingClientRect();
+            const texts = [...shown[0].querySelectorAll("text")].map((one) => one.getBoundingClientRect());
+            return [shown.length, texts.every((one) => one.left >= outer.left && one.right <= outer.right),
+                    Math.min(...texts.slice(0, 3).map((one) => one.height)), document.documentElement.scrollWidth];
+        }""")
+        assert said[:2] == [1, True]
+        assert said[2] >= 10  # pixels: letters that can be read
+        assert said[3] == width

@@ -167,8 +167,8 @@ def _plot(entry: Mapping[str, Any]) -> str:
         return ""
     return (
         '<section><h2>Reward against distance</h2><p class="note">A reward is won by leaving the start. Up is what was '
-        f'asked for, right is how far the model went for it.</p>{_key(entry)}<div class="broad">{picture}</div>'
-        "</section>"
+        f'asked for, right is how far the model went for it.</p>{_key(entry)}<div class="broad">{picture}'
+        f"{price_plot.reward(entry, narrow=True)}</div></section>"
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-WIDE, TALL = 760.0, 380.0
+WIDE, NARROW = (760.0, 380.0), (340.0, 300.0)  # width and height
 LEFT, RIGHT, TOP, FOOT = 62.0, 18.0, 16.0, 46.0
 DOTS = 300  # of the run, drawn
 SMOOTH = 0.06  # of the run that a running mean looks at
@@ -22,8 +22,11 @@ def distance(entry: Mapping[str, Any]) -> float | None:
     return entry["kl"] if "kl" in entry else entry.get("bound")
 
 
-def reward(entry: Mapping[str, Any]) -> str:
-    """The run from its start to its end, below the frontier; nothing where no distance is known."""
+def reward(entry: Mapping[str, Any], narrow: bool = False) -> str:
+    """The run from its start to its end, below the frontier; nothing where no distance is known. `narrow`: in the
+    proportions of a phone, so that its words can be read there."""
+    wide, tall = NARROW if narrow else WIDE
+    kind = "narrow" if narrow else "roomy"
     apart = distance(entry)
     if apart is None:
         return ""
@@ -42,26 +45,26 @@ def reward(entry: Mapping[str, Any]) -> str:
     def at(point: tuple[float, float]) -> tuple[float, float]:
         x, y = point
         return (
-            LEFT + (WIDE - LEFT - RIGHT) * x / far,
-            TOP + (TALL - TOP - FOOT) * (1 - (y - low) / (high - low)),
+            LEFT + (wide - LEFT - RIGHT) * x / far,
+            TOP + (tall - TOP - FOOT) * (1 - (y - low) / (high - low)),
         )
 
     parts = []
     for y in ticks(low, high):
         place = at((0.0, y))[1]
-        parts.append(f'<line class="grid" x1="{LEFT:g}" x2="{WIDE - RIGHT:g}" y1="{place:.1f}" y2="{place:.1f}"/>')
+        parts.append(f'<line class="grid" x1="{LEFT:g}" x2="{wide - RIGHT:g}" y1="{place:.1f}" y2="{place:.1f}"/>')
         parts.append(f'<text x="{LEFT - 8:g}" y="{place + 4:.1f}" text-anchor="end">{sign(y)}</text>')
-    for x in ticks(0.0, far):
-        parts.append(f'<text x="{at((x, low))[0]:.1f}" y="{TALL - FOOT + 18:g}" text-anchor="middle">{x:g}</text>')
-    parts.append(f'<line class="base" x1="{LEFT:g}" x2="{WIDE - RIGHT:g}" y1="{TALL - FOOT:g}" y2="{TALL - FOOT:g}"/>')
-    parts.append(f'<text class="name" x="{(LEFT + WIDE - RIGHT) / 2:g}" y="{TALL - 6:g}" text-anchor="middle">'
+    for x in ticks(0.0, far, 4 if narrow else 5):
+        parts.append(f'<text x="{at((x, low))[0]:.1f}" y="{tall - FOOT + 18:g}" text-anchor="middle">{x:g}</text>')
+    parts.append(f'<line class="base" x1="{LEFT:g}" x2="{wide - RIGHT:g}" y1="{tall - FOOT:g}" y2="{tall - FOOT:g}"/>')
+    parts.append(f'<text class="name" x="{(LEFT + wide - RIGHT) / 2:g}" y="{tall - 6:g}" text-anchor="middle">'
                  "square root of KL to the start (nats an item)</text>")  # fmt: skip
-    middle = (TOP + TALL - FOOT) / 2
+    middle = (TOP + tall - FOOT) / 2
     parts.append(
         f'<text class="name" text-anchor="middle" transform="translate(13 {middle:g}) rotate(-90)">reward</text>'
     )
-    size = f'width="{WIDE - LEFT:g}" height="{TALL - TOP - FOOT + 9:g}"'
-    box = f'<clipPath id="plot"><rect x="{LEFT:g}" y="{TOP - 8:g}" {size}/></clipPath>'
+    size = f'width="{wide - LEFT:g}" height="{tall - TOP - FOOT + 9:g}"'
+    box = f'<clipPath id="{kind}"><rect x="{LEFT:g}" y="{TOP - 8:g}" {size}/></clipPath>'
     inside = []
     if len(near) > 1:
         inside.append(f'<path class="best" d="{_path([at(p) for p in near])}"/>')
@@ -75,11 +78,11 @@ def reward(entry: Mapping[str, Any]) -> str:
         )
     if len(line) > 1:
         inside.append(f'<path class="run" d="{_path([at(p) for p in line])}"/>')
-    ends = [f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="6"/>'
-            for kind, (x, y) in (("start", at(start)), ("end", at(end)))]  # fmt: skip
+    ends = [f'<circle class="{which}" cx="{x:.1f}" cy="{y:.1f}" r="6"/>'
+            for which, (x, y) in (("start", at(start)), ("end", at(end)))]  # fmt: skip
     return (
-        f'<svg class="reward" viewBox="0 0 {WIDE:g} {TALL:g}" role="img" aria-label="reward against the square root of '
-        f'KL">{box}{"".join(parts)}<g clip-path="url(#plot)">{"".join(inside)}</g>{"".join(ends)}</svg>'
+        f'<svg class="reward {kind}" viewBox="0 0 {wide:g} {tall:g}" role="img" aria-label="reward against the square '
+        f'root of KL">{box}{"".join(parts)}<g clip-path="url(#{kind})">{"".join(inside)}</g>{"".join(ends)}</svg>'
     )
 
 
