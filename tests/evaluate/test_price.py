@@ -248,3 +248,21 @@ def test_a_phone_shows_the_whole_plot(phone: Any, tmp_path: Path) -> None:
         assert said[:2] == [1, True]
         assert said[2] >= 10  # pixels: letters that can be read
         assert said[3] == width
+
+
+def test_examples_of_tables_have_the_whole_width(phone: Any, tmp_path: Path) -> None:
+    cells = "".join(f"<td>value{k}</td>" for k in range(30))
+    shown = [Example("text/html", f"<table><tr>{cells}</tr></table>".encode())]
+    Price.of(entry(), "m", shown, shown).to_html(tmp_path / "page.html")
+    phone.goto((tmp_path / "page.html").as_uri())
+    for width in (1280, 390):
+        phone.set_viewport_size({"width": width, "height": 844})
+        first, second, wide, page = phone.evaluate("""() => {
+            const [a, b] = [...document.querySelectorAll(".example")];
+            return [a.getBoundingClientRect().bottom, b.getBoundingClientRect().top,
+                    a.clientWidth / document.querySelector("section").clientWidth,
+                    document.documentElement.scrollWidth];
+        }""")
+        assert first < second
+        assert wide > 0.95
+        assert page == width  # a table scrolls in its own box

@@ -214,7 +214,8 @@ def _examples(price: Price) -> str:
     """The first ones of two draws, before and after."""
     if not price.before and not price.after:
         return ""
-    broad = any(one.media.startswith("image/svg") for one in price.before + price.after)  # curves need room
+    roomy = ("image/svg", "text/html")  # curves and tables need the whole width
+    broad = any(one.media.startswith(roomy) for one in price.before + price.after)
     sides = "".join(
         f'<div class="side"><h3>{word}</h3>{"".join(_example(one) for one in shown)}</div>'
         for word, shown in (("Before", price.before), ("After", price.after))
