@@ -77,6 +77,24 @@ function compare() {
   });
 }
 
+// Two rows of a table as one: a line a name, left and right beside each other. For screens too narrow for two tables.
+function beside(left, right) {
+  const [a, b] = [new Map(left.cells), new Map(right.cells)];
+  const made = make("table"), top = make("thead"), head = make("tr"), body = make("tbody");
+  head.append(...["", "Left", "Right"].map((name) => make(name ? "th" : "td", "", name)));
+  head.querySelectorAll("th").forEach((one) => { one.scope = "col"; });
+  body.append(...[...new Set([...a.keys(), ...b.keys()])].map((name) => {
+    const line = make("tr"), title = make("th", "rowname", name || "–");
+    title.scope = "row";
+    line.append(title, ...[a, b].map((side) => make("td", "", side.get(name) || "–")));
+    line.classList.toggle("differs", (a.get(name) ?? "") !== (b.get(name) ?? ""));
+    return line;
+  }));
+  top.append(head);
+  made.append(top, body);
+  return made;
+}
+
 async function bytes(side) {
   const id = shown;
   const answer = await ask(`/api/media/${id}/${side}`);

@@ -161,14 +161,29 @@ function show(showing) {
     watcher.observe($(side));
   });
   compare();
+  together();
+  watcher.unobserve($("both"));
+  watcher.observe($("both"));
   criteria();
   window.scrollTo(0, 0);
   spent = 0;
   since = appeared = performance.now();
 }
 
+// Two rows of a table share one table where the screen is too narrow for two.
+function together() {
+  const pair = state?.showing?.id === shown ? state.showing : null;
+  const one = narrow.matches && pair !== null && SIDES.every((side) => pair[side].kind === "row");
+  $("both").replaceChildren(...(one ? [beside(pair.left, pair.right)] : []));
+  $("both").hidden = !one;
+  $("pair").hidden = one;
+}
+
+const narrow = matchMedia("(max-width: 700px)");
+narrow.addEventListener("change", () => { if (shown) together(); });
+
 const watcher = new IntersectionObserver((entries) => entries.forEach((one) => {
-  if (one.isIntersecting) seen.add(one.target.id);
+  if (one.isIntersecting) (one.target.id === "both" ? SIDES : [one.target.id]).forEach((side) => seen.add(side));
 }), { threshold: 0.05 });
 
 // ------------------------------------------------------------------------------------------------ answering
