@@ -59,6 +59,11 @@ def test_the_frontier_is_that_of_a_table() -> None:
         assert x == pytest.approx(math.sqrt(max(kl, 0)), abs=1e-4)
 
 
+def test_the_frontier_begins_at_the_mean() -> None:
+    rewards = np.array([1.0] * 196 + [0.0] * 316)
+    assert frontier(rewards)[0] == (0.0, pytest.approx(rewards.mean()))  # 0.3828125: six digits are too few
+
+
 @pytest.mark.parametrize(
     ("better", "before", "after", "noise", "turn"),
     [

@@ -171,7 +171,7 @@ def frontier(rewards: np.ndarray) -> list[tuple[float, float]]:
         kl = float((weight * np.log(np.maximum(weight * len(rewards), 1e-300))).sum())
         found.append((math.sqrt(max(kl, 0.0)), float(weight @ rewards)))
     keep = np.unique(np.linspace(0, len(found) - 1, min(FRONTIER, len(found))).round().astype(int))
-    return [(round(found[k][0], 5), round(found[k][1], 6)) for k in keep]
+    return [(round(found[k][0], 8), round(found[k][1], 8)) for k in keep]
 
 
 def _figure(one: Any) -> Figure:
