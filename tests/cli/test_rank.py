@@ -82,6 +82,23 @@ def test_a_wish_holds_in_all_that_is_shown(folder: Path, monkeypatch: pytest.Mon
     assert all(30 <= age <= 40 for age in ages)
 
 
+def test_rows_and_pictures_are_ranked_apart_in_one_store(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (60, 6, 6), dtype=np.uint8)
+    likely.fit(pixels, family="vae", minutes=0.01, progress=False).save(tmp_path / "flat.likely")
+    (tmp_path / "young.likely").symlink_to(folder / "young.likely")
+    check_refused("rank young.likely flat.likely --store j.db", "'young' makes rows, 'flat' makes images", tmp_path)
+    assert not (tmp_path / "j.db").exists()
+    typed("rank young.likely --pairs 4 --store j.db --terminal", "t\n" * 4, tmp_path, monkeypatch)
+    typed("rank flat.likely --pairs 4 --store j.db --terminal", "", tmp_path, monkeypatch)
+    with Store(tmp_path / "j.db") as store:
+        media = [{one.media for one in line.candidates} for line in store.outlines()]
+    assert media.count({"application/json"}) == 4
+    assert {"image/png"} in media
+    assert all(len(one) == 1 for one in media)
+
+
 def test_a_page_is_served_and_ended(tmp_path: Path) -> None:
     with Store(tmp_path / "j.db") as store:
         store.add_items(texts(3))

@@ -86,7 +86,8 @@ def main(  # noqa: PLR0913  (one argument an option)
     asked = tuple(word.strip() for word in criteria.split(",") if word.strip())
     rules = Rules(seed, pairs, repeats, votes, criteria=asked)
     makers = _makers(models or [], temperature or [1.0], tokens)
-    slots = _plan(makers, _asked(makers, prompts, given or []), pairs, seed) if makers else []
+    form = _form(makers)
+    slots = _plan(makers, _asked(makers, prompts, given or []), pairs, seed, form) if makers else []
     with Store(store, patience=PATIENCE, make=bool(models)) as kept:
         guide = _guide(kept, reward, makers, seed, quiet)
         scope = [slot.item for slot in slots] if slots else None
@@ -164,14 +165,21 @@ def _asked(makers: list[Any], prompts: Path | None, given: list[str]) -> list[An
     return read(prompts)
 
 
-def _plan(makers: list[Any], asked: list[Any], pairs: int | None, seed: int) -> list[Any]:
+def _form(makers: list[Any]) -> list[str]:
+    """What outputs look like; generators are loaded for it. Raises OptionError, ArtifactError."""
+    from likely.server.rank.outputs import alike
+
+    return alike(makers)
+
+
+def _plan(makers: list[Any], asked: list[Any], pairs: int | None, seed: int, form: list[str]) -> list[Any]:
     """Slots. Raises OptionError."""
     from likely.server.rank.making import plan
 
     width = max(1, len(makers) * (len(makers) - 1) // 2)
     spoken = any(not isinstance(one, dict) for one in asked)
     number = pairs if pairs is not None else len(asked) * width if spoken or len(asked) > 1 else PAIRS
-    return plan(asked, len(makers), number, seed)
+    return plan(asked, len(makers), number, seed, form)
 
 
 def _guide(store: Store, reward: Path | None, makers: list[Any], seed: int, quiet: bool) -> Guide:

@@ -110,6 +110,9 @@ def test_plans() -> None:
     assert len({slot.item for slot in plan([], 2, 5, 0)}) == 5
     assert len({slot.item for slot in plan([{"sex": "F"}], 1, 5, 0)}) == 5
     assert {slot.item for slot in plan([], 1, 5, 0)}.isdisjoint(slot.item for slot in plan([], 1, 5, 1))
+    forms = [["rows", "age"], ["rows", "town"], ["images"]]
+    assert len({slot.item for form in forms for slot in plan([], 1, 5, 0, form)}) == 15
+    assert plan(["a"], 1, 3, 0, ["texts"]) == rounds  # a prompt is one item, whoever answers
     with pytest.raises(OptionError, match="32 pairs at most"):
         plan(["a"], 1, 33, 0)
     with pytest.raises(OptionError, match="--pairs 0"):

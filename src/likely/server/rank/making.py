@@ -51,8 +51,9 @@ class State:
     error: str = ""
 
 
-def plan(prompts: Sequence[Any], makers: int, pairs: int, seed: int) -> list[Slot]:
-    """Slots for so many pairs; no prompts: a generator is asked for nothing. Raises OptionError for too many pairs."""
+def plan(prompts: Sequence[Any], makers: int, pairs: int, seed: int, form: Sequence[str] = ()) -> list[Slot]:
+    """Slots for so many pairs; no prompts: a generator is asked for nothing. `form`: what outputs look like, so that
+    rows and pictures of one store never share an item. Raises OptionError for too many pairs."""
     if not 1 <= pairs <= MOST:
         raise OptionError(f"--pairs {pairs}: give a whole number from 1 to {MOST:,}.")
     each, width = max(1, makers * (makers - 1) // 2), max(2, makers)
@@ -69,7 +70,7 @@ def plan(prompts: Sequence[Any], makers: int, pairs: int, seed: int) -> list[Slo
             )
         first = turn * (2 if makers == 1 else 1) if spoken else 0
         needs = ((0, first), (0, first + 1)) if makers == 1 else tuple((k, first) for k in range(makers))
-        name = item_id(prompt) if spoken else digest(["unprompted", prompt, seed, number])
+        name = item_id(prompt) if spoken else digest(["unprompted", [*form], prompt, seed, number])
         slots.append(Slot(name, prompt, needs))
     return slots
 

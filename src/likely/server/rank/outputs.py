@@ -85,6 +85,19 @@ class Maker:
 
         return Engine(read(self.source))
 
+    @property
+    def kind(self) -> str:
+        """What it makes: texts, rows, images, windows."""
+        from likely.output import many
+
+        return many(self.model) if self.generator else "texts"
+
+    @property
+    def form(self) -> list[str]:
+        """What items of it look like, for their ids: those of rows hold the columns."""
+        columns = self.model.codec.columns if self.generator and self.kind == "rows" else ()
+        return [self.kind, *sorted(columns)]
+
     def make(self, wanted: Sequence[Wanted]) -> list[list[Candidate]]:
         """A candidate for every seed of every prompt. Raises LikelyError where a prompt cannot be met."""
         return [self._items(one) for one in wanted] if self.generator else self._texts(wanted)
@@ -179,6 +192,18 @@ def _answer(made: Any, prompt: Any) -> str:
 
 
 # --------------------------------------------------------------------------------------------------- names
+
+
+def alike(found: Sequence[Maker]) -> list[str]:
+    """What items of these models look like, for their ids. Raises OptionError where they make different kinds."""
+    by: dict[str, list[Maker]] = {}
+    for maker in found:
+        by.setdefault(maker.kind, []).append(maker)
+    if len(by) > 1:
+        told = ", ".join(f"{maker.name!r} makes {kind}" for kind, some in by.items() for maker in some)
+        apart = ", then ".join(f"likely rank {some[0].source}" for some in by.values())
+        raise OptionError(f"Only outputs of one kind can be compared: {told}. Rank them apart: {apart}")
+    return sorted({part for maker in found for part in maker.form})
 
 
 def makers(sources: Iterable[str], temperatures: Sequence[float], tokens: int) -> list[Maker]:
