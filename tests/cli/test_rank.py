@@ -179,6 +179,23 @@ def test_mistakes_are_told_in_one_line(command: str, message: str, folder: Path)
     assert not (folder / "nowhere.db").exists()
 
 
+@pytest.mark.parametrize(
+    "asked", ["--given sex=X", "--given weight=3", "--given age=500..600", "--prompts prompts.txt"]
+)
+def test_what_a_model_cannot_be_asked_is_told_once_before_a_page_is_served(
+    asked: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def served(*_: object) -> None:
+        raise AssertionError("a page was served")
+
+    monkeypatch.setattr("likely.cli.rank._page", served)
+    done = run(f"rank young.likely {asked} --store unasked.db --no-open --port 0", folder)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert not (folder / "unasked.db").exists()
+
+
 def test_an_empty_store_has_results_that_say_so(tmp_path: Path) -> None:
     with Store(tmp_path / "j.db") as store:
         store.add_items(texts(1))

@@ -88,6 +88,8 @@ def main(  # noqa: PLR0913  (one argument an option)
     makers = _makers(models or [], temperature or [1.0], tokens)
     form = _form(makers)
     slots = _plan(makers, _asked(makers, prompts, given or []), pairs, seed, form) if makers else []
+    for maker in makers:
+        maker.check([slot.prompt for slot in slots if slot.prompt is not None])
     with Store(store, patience=PATIENCE, make=bool(models)) as kept:
         guide = _guide(kept, reward, makers, seed, quiet)
         scope = [slot.item for slot in slots] if slots else None

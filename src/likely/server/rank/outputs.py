@@ -98,6 +98,17 @@ class Maker:
         columns = self.model.codec.columns if self.generator and self.kind == "rows" else ()
         return [self.kind, *sorted(columns)]
 
+    def check(self, asked: Sequence[Any]) -> None:
+        """That it can be asked this, before anybody waits for it. Raises LikelyError."""
+        wishes = [wish for one in asked if (wish := self._wish(one))]
+        if not wishes or not self.generator:
+            return
+        codec = self.model.codec if self.model.conditions is None else self.model.conditions.codec
+        for wish in wishes:
+            codec.condition(wish)
+        if self.kind == "rows":  # a wish may be well said and yet hold in no row
+            self.make([Wanted(asked[0], (0,))])
+
     def make(self, wanted: Sequence[Wanted]) -> list[list[Candidate]]:
         """A candidate for every seed of every prompt. Raises LikelyError where a prompt cannot be met."""
         return [self._items(one) for one in wanted] if self.generator else self._texts(wanted)
@@ -127,9 +138,8 @@ class Maker:
         ]  # fmt: skip
 
     def _ids(self, prompt: Any) -> Any:
+        self._wish(prompt)
         checkpoint = self.model.checkpoint
-        if prompt is None or isinstance(prompt, dict):
-            raise DataError(f"{self.name!r} is a language model: it needs texts to answer, --prompts prompts.txt")
         if checkpoint.template is None:
             from likely.align.features import written
 
@@ -138,21 +148,28 @@ class Maker:
 
     # -------------------------------------------------------------------------------------------- generators
 
-    def _items(self, one: Wanted) -> list[Candidate]:
-        from likely.server.items import given
+    def _wish(self, prompt: Any) -> Any:
+        """What a generator is given; None for a checkpoint, and where nothing is asked. Raises DataError."""
+        if not self.generator:
+            if prompt is None or isinstance(prompt, dict):
+                raise DataError(f"{self.name!r} is a language model: it needs texts to answer, --prompts prompts.txt")
+            return None
+        if prompt is None:
+            return None
+        if isinstance(prompt, dict):
+            from likely.server.items import given
 
-        gen, text = self.model, self.model.card["codec"]["name"] == "text"
-        if isinstance(one.prompt, dict):
-            wish = given(one.prompt)
-        elif one.prompt is None:
-            wish = None
-        elif text and gen.conditions is None:
-            wish = {"prompt": one.prompt}
-        else:
-            raise DataError(
-                f"{self.name!r} makes {gen.card['codec']['name']} data, it answers no texts: leave --prompts out, or "
-                'write wishes, {"given": {"column": value}}.'
-            )
+            return given(prompt)
+        gen = self.model
+        if gen.card["codec"]["name"] == "text" and gen.conditions is None:
+            return {"prompt": prompt}
+        raise DataError(
+            f"{self.name!r} makes {self.kind}, it answers no texts: leave --prompts out, or write wishes, "
+            '{"given": {"column": value}}.'
+        )
+
+    def _items(self, one: Wanted) -> list[Candidate]:
+        gen, wish = self.model, self._wish(one.prompt)
         temperature = max(self.settings.temperature, 0.05)
         made = []
         for seed in one.seeds:
