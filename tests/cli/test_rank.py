@@ -67,7 +67,15 @@ def test_rows_are_judged_in_the_terminal_and_a_run_goes_on(
     assert "12 judgements of 12 items by 1 annotator (1 taken back, 0 repeats)" in told.stdout
     assert re.search(r"^(young|old) +-?\d", told.stdout, re.MULTILINE)
     assert "said left in all 12 decisions" in told.stdout
-    assert "likely rank --store j.db --annotators anna,bob" in told.stdout
+    assert re.search("Judge on.*\n  likely rank --store j.db --annotators ann\n", told.stdout)
+    assert "likely rank --store j.db --annotators ann,bob" in told.stdout
+    assert "likely align MODEL.likely --judgements j.db" in told.stdout
+    assert "likely rlhf" not in told.stdout  # rows are not for language models
+    other = typed(command.replace("ann ", "me "), "", tmp_path, monkeypatch)
+    assert "12 judgements are kept in j.db, 0 of them by me. Results" in other.stderr
+    both = typed(command.replace("ann ", "me "), "l\n", tmp_path, monkeypatch)
+    assert "13 judgements are kept in j.db, 1 of them by me. Results" in both.stderr
+    assert "--store j.db --annotators ann,me\n" in run("rank --results --store j.db", tmp_path).stdout
     page = (tmp_path / "results.html").read_text()
     assert "Which model is preferred?" in page
     assert "<script" not in page
@@ -116,7 +124,7 @@ def test_a_page_is_served_and_ended(tmp_path: Path) -> None:
     running.send_signal(signal.SIGINT)
     _, said_aloud = running.communicate(timeout=60)
     assert running.returncode == 0
-    assert "1 judgements are kept in j.db" in said_aloud.decode()
+    assert "1 judgement is kept in j.db" in said_aloud.decode()
     assert token not in said_aloud.decode()
     with Store(tmp_path / "j.db") as store:
         assert [one.choice for one in store.judgements().comparisons] == ["right"]

@@ -117,8 +117,23 @@ def main(  # noqa: PLR0913  (one argument an option)
                 making.wait(60)
         if making is not None and making.state.stage == "failed":
             raise LikelyError(making.state.error)
-    done = sum(session.count(one).done for one in people)
-    say(f"{done} judgements are kept in {store}. Results: likely rank --results --store {store}", quiet)
+    say(f"{_kept(session)} kept in {store}{_shares(session, people)}. Results: "
+        f"likely rank --results --store {store}", quiet)  # fmt: skip
+
+
+def _kept(session: Session) -> str:
+    from likely.server.rank.results import many
+
+    session.read()
+    kept = sum(len(seat.active()) for seat in session.seats.values())
+    return f"{many(kept, 'judgement')} {'is' if kept == 1 else 'are'}"
+
+
+def _shares(session: Session, people: list[str]) -> str:
+    """Whose they are, where others judged, too."""
+    if all(name in people for name, seat in session.seats.items() if seat.active()):
+        return ""
+    return ", " + ", ".join(f"{len(session.seat(one).active())} of them by {one}" for one in people)
 
 
 def _people(text: str) -> list[str]:

@@ -16,6 +16,7 @@ from likely.errors import LikelyError
 
 DRAWS = 300  # of the bootstraps
 GOOD = 50  # decided pairs from which a reward is worth fitting
+PEOPLE = 10  # whose names are written into a command
 CONTROL = {code: None for code in (*range(9), *range(11, 32), 127, *range(128, 160))}
 
 
@@ -35,18 +36,28 @@ class Results:
         """What to do next: (why, a command)."""
         source, found = shlex.quote(self.source), []
         decided = self.counts["pairs"] - self.counts["ties"]
+        people = [one.name for one in self.agreement.annotators]
+        judge = f"likely rank --store {source}" if self.counts["items"] else f"likely rank MODEL.likely --store {source}"
         if decided < GOOD:
-            found.append(
-                (f"Judge on: {decided} pairs are decided, {GOOD} are a start.", f"likely rank --store {source}")
-            )
-        if self.counts["annotators"] < 2:
-            found.append(("Let a second person judge, to learn how far people agree.",
-                          f"likely rank --store {source} --annotators anna,bob"))  # fmt: skip
+            found.append((f"Judge on: {decided} pairs are decided, {GOOD} are a start.", judge + _by(people)))
+        if len(people) < 2:
+            pair = [people[0], "anna" if people[0] == "bob" else "bob"] if people else ["anna", "bob"]
+            found.append(("Let a second person judge, to learn how far people agree.", judge + _by(pair)))
         if decided:
             found.append(("Move a generator towards what is preferred.",
                           f"likely align MODEL.likely --judgements {source} -o liked.likely"))  # fmt: skip
+        if decided and any(one.startswith("text/") for one in self.media):
             found.append(("Or a language model.", f"likely rlhf MODEL --judgements {source} -o mine"))
         return found
+
+
+def _by(people: list[str]) -> str:
+    """Who judges, as it is typed; nobody is `me`."""
+    if people in ([], ["me"]):
+        return ""
+    said = any("," in name or name != name.strip() or not name.isprintable() for name in people)
+    names = "NAME" if said or len(people) > PEOPLE else shlex.quote(",".join(people))
+    return f" --annotators {names}"
 
 
 def gather(judgements: Judgements, source: str, *, draws: int = DRAWS, seed: int = 0) -> Results:
