@@ -210,6 +210,8 @@ def test_an_empty_store_has_results_that_say_so(tmp_path: Path) -> None:
     done = run("rank --results --store j.db -o r.html", tmp_path)
     assert done.returncode == 0, done.stderr
     assert "There are no judgements." in done.stdout
+    assert "No pair is judged yet: likely rank --store j.db\n" in done.stdout
+    assert "by='candidate'" not in done.stdout
     assert "Judge on: 0 pairs are decided" in done.stdout
 
 

@@ -95,13 +95,15 @@ def rank(
     if draws < 0:
         raise OptionError(f"draws is {draws}; it must be 0 or more.")
     pairs = judgements.pairs() if isinstance(judgements, Judgements) else list(judgements)
+    if not pairs:
+        raise DataError("No pair is judged yet; judge some: likely rank MODEL.likely")
     met = [pair for pair in pairs if _name(pair.left, by) != _name(pair.right, by)]
     notes = []
     if len(met) < len(pairs):
         notes.append(f"{len(pairs) - len(met)} pairs show one {by} twice and were left out.")
     if not met:
-        hint = "give candidates a model, or rank by='candidate'." if by == "model" else "judge some."
-        raise DataError(f"None of {len(pairs)} judged pairs is of two different {by}s; {hint}")
+        hint = "; give candidates a model, or rank by='candidate'." if by == "model" else "."
+        raise DataError(f"None of {len(pairs)} judged pairs is of two different {by}s{hint}")
     names = sorted({_name(side, by) for pair in met for side in (pair.left, pair.right)})
     if len(names) > PLAYERS:
         raise DataError(f"There are {len(names)} {by}s; at most {PLAYERS} can be ranked together.")

@@ -37,7 +37,9 @@ class Results:
         source, found = shlex.quote(self.source), []
         decided = self.counts["pairs"] - self.counts["ties"]
         people = [one.name for one in self.agreement.annotators]
-        judge = f"likely rank --store {source}" if self.counts["items"] else f"likely rank MODEL.likely --store {source}"
+        judge = (
+            f"likely rank --store {source}" if self.counts["items"] else f"likely rank MODEL.likely --store {source}"
+        )
         if decided < GOOD:
             found.append((f"Judge on: {decided} pairs are decided, {GOOD} are a start.", judge + _by(people)))
         if len(people) < 2:
@@ -66,14 +68,24 @@ def gather(judgements: Judgements, source: str, *, draws: int = DRAWS, seed: int
     try:
         ranking = rank(judgements, draws=draws, seed=seed)
     except LikelyError as error:
-        models = {one.model for item in judgements.items for one in item.candidates}
-        why = ("All outputs are of one model: nothing to rank. Compare models: likely rank ONE.likely OTHER.likely"
-               if len(models) == 1 and judgements.pairs() else str(error))  # fmt: skip
+        why = _unranked(judgements, source) or str(error)
     agreement = measure(judgements, draws=draws, seed=seed)
     media = Counter(one.media for item in judgements.items for one in item.candidates)
     return Results(
         judgements.counts(), agreement, ranking, why, source, tuple(name for name, _ in media.most_common(5))
     )
+
+
+def _unranked(judgements: Judgements, source: str) -> str:
+    """Why there is nothing to rank, and what to type; "" = for another reason."""
+    pairs, models = judgements.pairs(), {one.model for item in judgements.items for one in item.candidates}
+    if not pairs:
+        model = "" if judgements.items else "MODEL.likely "
+        return f"No pair is judged yet: likely rank {model}--store {shlex.quote(source)}"
+    if any(pair.left.model != pair.right.model for pair in pairs):
+        return ""
+    said = "All outputs are of one model" if len(models) == 1 else "No judged pair is of two different models"
+    return f"{said}: nothing to rank. Compare models: likely rank ONE.likely OTHER.likely"
 
 
 def text(found: Results) -> str:
