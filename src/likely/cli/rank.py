@@ -98,7 +98,7 @@ def main(  # noqa: PLR0913  (one argument an option)
                 seed, len(slots) * max(1, len(makers) * (len(makers) - 1) // 2), repeats, votes, criteria=asked
             )
         session = Session(kept, rules, guide=guide, scope=scope)
-        making = _making(kept, session, guide, makers, slots, seed, quiet) if slots else None
+        making = _making(kept, session, makers, slots, seed, quiet) if slots else None
         if not slots and not session.couples:
             raise OptionError(
                 f"{store!r} holds no two different outputs: name a model, likely rank smollm2 --prompts FILE"
@@ -206,7 +206,9 @@ def _guide(store: Store, reward: Path | None, makers: list[Any], seed: int, quie
         say(text, quiet)
 
     if reward is None:
-        return Guide(store, seed=seed, listen=listen)
+        guide = Guide(store, seed=seed, listen=listen)
+        guide.generators = [maker.model for maker in makers if maker.generator]
+        return guide
     from likely.align.reward import RewardModel
 
     try:
@@ -219,15 +221,10 @@ def _guide(store: Store, reward: Path | None, makers: list[Any], seed: int, quie
     return Guide(store, reward=taste, seed=seed, listen=listen)
 
 
-def _making(
-    store: Store, session: Session, guide: Guide, makers: list[Any], slots: list[Any], seed: int, quiet: bool
-) -> Making:
+def _making(store: Store, session: Session, makers: list[Any], slots: list[Any], seed: int, quiet: bool) -> Making:
     from likely.server.rank.making import Making
 
-    def loaded(models: list[Any]) -> None:
-        guide.generators += [model for model, maker in zip(models, makers, strict=True) if maker.generator]
-
-    made = Making(store, makers, slots, seed, tell=session.grow, loaded=loaded, listen=lambda text: say(text, quiet))
+    made = Making(store, makers, slots, seed, tell=session.grow, listen=lambda text: say(text, quiet))
     made.start()
     return made
 

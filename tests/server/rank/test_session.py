@@ -20,6 +20,7 @@ from likely.errors import DataError, OptionError, StorageError
 from likely.server.rank import Rules, Session
 from likely.server.rank.choosing import Guide
 from likely.server.rank.couples import Showing
+from likely.server.rank.outputs import Wanted, makers
 from likely.server.rank.session import Answered, Stale, Unplayed
 from likely.server.store import Store
 from tests.server.rank.conftest import sound, texts
@@ -329,14 +330,17 @@ def test_a_guide_that_cannot_read_says_so_and_ranking_goes_on(store: Store) -> N
     for k in range(40):
         judge(made, "anna", "right" if k % 2 else "left", most=1)
     assert made.guide is not None
-    assert "image/png" in made.guide.note
+    assert made.guide.note.startswith("Pairs are drawn, not chosen: choosing them needs texts, or a model of rows")
+    assert "Steps" not in made.guide.note
     assert len(told) == len(set(told)) == 1
 
 
-def test_a_guide_reads_rows_by_the_steps_of_their_generator(store: Store) -> None:
+@pytest.mark.parametrize("family", ["exact", "trees", "flow"])
+def test_a_guide_reads_rows_as_their_generator_sees_them(store: Store, family: str) -> None:
     draw = np.random.default_rng(0)
     frame = pl.DataFrame({name: draw.choice(list("abcd"), 300) for name in ("x", "y", "z")})
-    gen = likely.fit(frame, family="exact", progress=False)
+    options = {"minutes": 0.02} if family == "flow" else {}
+    gen = likely.fit(frame, family=family, progress=False, **options)
     rows = gen.sample(120, seed=1).to_dicts()
     items = [Item(f"r{k:02}", None, tuple(Candidate(json.dumps(row).encode(), "application/json", "m", seed=s)
                                           for s, row in enumerate(rows[2 * k : 2 * k + 2])))
@@ -351,3 +355,26 @@ def test_a_guide_reads_rows_by_the_steps_of_their_generator(store: Store) -> Non
         made.answer("ann", showing.id, "left" if (left["x"] < right["x"]) or k % 9 == 0 else "right")
     assert made.guide.fits, made.guide.note
     assert len(made.guide.worth(made.couples)) == len(made.couples) > 50
+
+
+@pytest.mark.parametrize("codec", ["image", "series"])
+def test_a_guide_reads_images_and_windows_as_their_generator_sees_them_and_leaves_other_kinds_alone(
+    store: Store, tmp_path: Path, codec: str
+) -> None:
+    draw = np.random.default_rng(0)
+    data = draw.integers(0, 255, (60, 6, 6), dtype=np.uint8) if codec == "image" else draw.normal(size=(60, 12, 2))
+    likely.fit(data, codec=codec, family="vae", minutes=0.02, progress=False).save(tmp_path / "flat.likely")
+    (maker,) = makers([str(tmp_path / "flat.likely")], [1.0], 10)
+    items = [Item(f"p{k:02}", None, tuple(maker.make([Wanted(None, (2 * k, 2 * k + 1))])[0])) for k in range(40)]
+    rows = [Item(f"r{k}", None, tuple(Candidate(b'{"x": %d}' % s, "application/json", "m", seed=s) for s in (0, 1)))
+            for k in range(3)]  # fmt: skip
+    for one in rows:
+        store.add_item(one)
+        store.add(Comparison(one.id, tuple(one.by_id), "ann", "left", id=one.id))
+    made = session(store, items, guide=Guide(store, background=False), scope=[item.id for item in items])
+    assert made.guide is not None
+    made.guide.generators.append(maker.model)
+    for k in range(35):
+        judge(made, "anna", "right" if k % 2 else "left", most=1)
+    assert made.guide.fits, made.guide.note
+    assert len(made.guide.worth(made.couples)) == len(made.couples) == 40

@@ -10,8 +10,8 @@ Houlsby et al. 2011, arXiv:1112.5745; but words that nobody has judged yet weigh
 these agree on 1/2 just where nothing is known.) Of a reward that was given K is 1. A couple that is a true tie looks
 unsure for ever: that is why a share of the couples is not chosen but drawn.
 
-Texts are read by their words, rows of tables by the steps of the generator that made them, where it is a policy. Of
-other media no reward can be learned here, and couples are drawn.
+Texts are read by their words, rows, images and windows as the generator that made them sees them (`states.Steps`), if
+it is loaded. Of other media no reward can be learned here, and couples are drawn.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from likely.errors import LikelyError
-from likely.server.store import Store
+from likely.align.preference import Judgements
+from likely.errors import LikelyError, Unsupported
+from likely.server.store import Outline, Store
 
 if TYPE_CHECKING:
     from likely.align.reward import RewardModel
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 LEAST, MORE = 30, 1.25  # decided judgements at first, and growth until the next fit
 DRAWS = 5  # rewards beside the first
 CANDIDATES = 4000  # that are read, at most
+NEEDS = "choosing them needs texts, or a model of rows, images or windows that is loaded"
 log = logging.getLogger("likely.rank")
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -90,17 +92,19 @@ class Guide:
             self._rewards = self._given(items) if self.reward is not None else self._fitted(items)
             self.fits += 1
             self.note = ""
+        except Unsupported:  # no more judgements will help
+            self._say(f"Pairs are drawn, not chosen: {NEEDS}.")
         except LikelyError as error:
-            self._say(str(error))
+            self._say(f"Pairs are drawn, not chosen, for now: {error}")
         except Exception as error:  # people go on judging: a guide is a help
             log.error("the reward that chooses pairs failed", exc_info=error)
-            self._say(f"{type(error).__name__}: {str(error)[:200]}")
+            self._say(f"Pairs are drawn, not chosen, for now: {type(error).__name__}: {str(error)[:200]}")
         finally:
             self._busy.release()
 
     def _say(self, why: str) -> None:
         if why != self.note:
-            self.listen(f"Pairs are drawn, not chosen, for now: {why}")
+            self.listen(why)
         self.note = why
 
     def _given(self, items: list[str]) -> dict[str, Array]:
@@ -112,8 +116,8 @@ class Guide:
     def _fitted(self, items: list[str]) -> dict[str, Array]:
         from likely.align.reward import gather, learn
 
-        looks = self._features(items)
-        evidence = gather(self.store.judgements(), looks)
+        looks, items = self._features(items)
+        evidence = gather(_among(self.store.judgements(), looks.name, set(items)), looks)
         n = len(evidence.pairs)
         first = learn(evidence, np.arange(n), self.seed)
         pieces, rng = [first], np.random.default_rng(self.seed)
@@ -148,15 +152,35 @@ class Guide:
                 break
         return candidates, prompts
 
-    def _features(self, items: list[str]) -> Any:
-        """What reads these candidates."""
+    def _features(self, items: list[str]) -> tuple[Any, list[str]]:
+        """What reads candidates, and those of the items that it reads. Raises Unsupported where nothing does."""
+        from likely.align.encoding import MEDIA
         from likely.align.features import Words
         from likely.align.states import Steps
 
-        media = self.store.outlines(items[:1])[0].candidates[0].media
-        if media == "application/json" and self.generators:
-            return Steps(self.generators[0])
-        return Words()
+        lines = self.store.outlines(items)
+        texts = _of(lines, ("text/",))
+        if texts:
+            return Words(), texts
+        for gen in self.generators:
+            if found := _of(lines, MEDIA.get(gen.codec.name, ())):
+                return Steps(gen), found
+        raise Unsupported(NEEDS)
+
+
+def _of(lines: Iterable[Outline], media: tuple[str, ...]) -> list[str]:
+    """Items all of whose candidates are of such media."""
+    return [line.item for line in lines if all(one.media.startswith(media) for one in line.candidates)]
+
+
+def _among(judgements: Judgements, looks: str, items: set[str]) -> Judgements:
+    """The judgements of all texts; of these items, where a generator reads them, that may know no others."""
+    if looks != "steps":
+        from likely.align.encoding import readable
+
+        return readable(judgements, ("text/",), "texts")[0]
+    kept = tuple(one for one in judgements.comparisons if one.item in items)
+    return Judgements(tuple(item for item in judgements.items if item.id in items), kept, judgements.notes)
 
 
 def _entropy(p: Array) -> Array:

@@ -91,16 +91,15 @@ def seed_of(seed: int, item: str, number: int, attempt: int) -> int:
 
 
 class Making:
-    """Makes slots one after the other and puts them into the store. `tell` is called with each item that has grown,
-    `loaded` with the models once they are there."""
+    """Makes slots one after the other and puts them into the store. `tell` is called with each item that has grown."""
 
     def __init__(
         self, store: Store, makers: Sequence[Maker], slots: Sequence[Slot], seed: int, *,
-        tell: Callable[[Iterable[str]], None] = lambda _: None, loaded: Callable[[list[Any]], None] = lambda _: None,
+        tell: Callable[[Iterable[str]], None] = lambda _: None,
         listen: Callable[[str], None] = lambda _: None,
     ) -> None:  # fmt: skip
         self.store, self.makers, self.slots, self.seed = store, list(makers), list(slots), seed
-        self.tell, self.loaded, self.listen = tell, loaded, listen
+        self.tell, self.listen = tell, listen
         self.state = State(planned=len(self.slots))
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="likely-make", daemon=True)
@@ -143,7 +142,6 @@ class Making:
                 maker.model  # noqa: B018  (it loads)
                 if self._stop.is_set():
                     return
-            self.loaded([maker.model for maker in self.makers])
         self.state.stage = "making"
         at = 0
         while at < len(todo) and not self._stop.is_set():
