@@ -243,9 +243,11 @@ def answer(rows: Sequence[Row], words: Words = ROWS) -> tuple[str, Share, tuple[
     true = _worst(row for row in faults if row.group != "varied")
     told = next((row for row in others if row.name == "c2st" and row.value is not None), None)
     cause = next((row for row in faults if row.group != "varied"), None)
-    proof = f" (told apart {percent(told.value, 0)} of the time; 50% is perfect)" if told and told.value else ""
-    if told and told.verdict == "good" and cause and cause.value is not None:  # then it is something else
-        proof = f" ({cause.title[0].lower()}{cause.title[1:]}: {cause.value:.2f})"
+    proof = ""
+    if told and told.value is not None:
+        other = told.verdict == "good" and cause is not None and cause.value is not None
+        but = f", but {cause.title[0].lower()}{cause.title[1:]}: {cause.value:.2f}" if other and cause else ""
+        proof = f" (told apart {percent(told.value, 0)} of the time; 50% is perfect{but})"
     like = {"good": words.like, "look": words.close, "bad": words.unlike}[true]
     varied = {"good": "", "look": ", and somewhat less varied", "bad": ", and less varied"}[
         _worst(row for row in faults if row.group == "varied")
