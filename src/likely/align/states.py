@@ -1,10 +1,9 @@
 """What models see in items, for rewards: the states of a generator's own steps, those of a language model.
 
 `Steps`     of a generator whose family is a policy: the mean of what each choice was made from, and log p of the item
-            under the generator as it was when judged (a frozen copy); of rows, images and windows the item itself, too.
-            Of any other family, and where there are conditions, which judgements do not tell, the item alone: its
-            numbers, or the coordinates in which its codec measures distances (quantiles, one-hot levels, runs of
-            bytes).
+            under the generator as it was when judged (a frozen copy); and the item itself: its numbers, or the
+            coordinates in which its codec measures distances (quantiles, one-hot levels, runs of bytes). Of any other
+            family, and where there are conditions, which judgements do not tell, the item alone.
 `Language`  of a checkpoint, for texts: mean and last states of the answer after its prompt, in five layers from half to
             nine tenths of the depth; log p of the answer; and how the text is made (`features.SHAPE`).
 
@@ -27,7 +26,7 @@ import torch
 from likely.align.encoding import encoded, items_of, prompted
 from likely.align.features import SHAPE, Array, Features, Raw, shapes, spoken, texts_of
 from likely.align.preference import Candidate
-from likely.core import Cells, Family, Policy, Reals
+from likely.core import Family, Policy, Reals
 from likely.errors import ArtifactError, Mismatch, OptionError
 from likely.language import answers
 from likely.language.checkpoint import Checkpoint, fingerprint, opened
@@ -90,7 +89,7 @@ class Steps:
             total = torch.where(path.mask, logp, 0.0).sum(1)
             numbers.append(torch.stack([total, total / count, count.log1p()], 1).double().cpu().numpy())
         means = np.concatenate(wide) if wide else np.zeros((len(batch.x), 0))
-        if isinstance(self.family.space, Cells):  # a step knows what came before it, and not whether 41 is near 40
+        if not isinstance(self.family.space, Reals):  # a step knows what came before it, and not that 41 is near 40
             means = np.concatenate([means, self._coordinates(items)], 1)
         self.width = self.width or means.shape[1]
         return Raw(np.concatenate(numbers), means)
