@@ -113,6 +113,10 @@ def test_a_saved_reward_on_steps_needs_the_same_generator(writer: likely.Generat
     model = fit_reward(letters(), Steps(writer))
     path = model.save(tmp_path / "taste.likely")
     assert RewardModel.load(path, writer)(list(WORDS)) == model(list(WORDS))
+    other = RewardModel.load(path, writer)
+    other.features.width -= 1  # type: ignore[attr-defined]  # as one of a version that saw less
+    with pytest.raises(Mismatch, match="Fit it again"):
+        other(list(WORDS))
     with pytest.raises(OptionError, match="model=generator"):
         RewardModel.load(path)
     with pytest.raises(Mismatch, match="another generator"):

@@ -135,9 +135,11 @@ def run(
             guard.back()
             record.stopped = "interrupted"
         except BaseException as error:
-            if store:
-                store.rescue(error, record, clock.elapsed())
-            guard.back()
+            try:
+                if store:
+                    store.rescue(error, record, clock.elapsed())
+            finally:  # a full disk leaves good weights, too
+                guard.back()
             raise
     return record
 

@@ -67,8 +67,7 @@ class Steps:
             items = prompted(self.codec, list(items), list(prompts))
         if self.alone and not isinstance(self.family.space, Reals):
             alone = self._coordinates(items)
-            self.width = self.width or alone.shape[1]
-            return Raw(np.zeros((len(alone), 0)), alone)
+            return self._raw(np.zeros((len(alone), 0)), alone)
         batch = encoded(self.codec, items, len(items), cut=True)
         policy, wide, numbers = cast(Policy, self.family), [], []
         for part in portions(batch, ROWS):
@@ -91,8 +90,17 @@ class Steps:
         means = np.concatenate(wide) if wide else np.zeros((len(batch.x), 0))
         if not isinstance(self.family.space, Reals):  # a step knows what came before it, and not that 41 is near 40
             means = np.concatenate([means, self._coordinates(items)], 1)
-        self.width = self.width or means.shape[1]
-        return Raw(np.concatenate(numbers), means)
+        return self._raw(np.concatenate(numbers), means)
+
+    def _raw(self, numbers: Array, wide: Array) -> Raw:
+        """Both, as wide as they were. Raises Mismatch where a reward was fitted to features of another width."""
+        self.width = self.width or wide.shape[1]
+        if wide.shape[1] != self.width:
+            raise Mismatch(
+                f"This reward was learned from {self.width} columns, and items have {wide.shape[1]} here: another "
+                "version of likely made it. Fit it again."
+            )
+        return Raw(numbers, wide)
 
     def _coordinates(self, items: Any) -> Array:
         """(n, F) items as their codec measures distances between them."""
